@@ -1,0 +1,38 @@
+"""The networks, in one closed table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from mono_depth_ros.config import from_mapping
+from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.base import DepthNetwork
+from mono_depth_ros.models.pwa import Pwa, PwaConfig
+
+MODELS: Mapping[str, tuple[type[Any], Callable[[Any], DepthNetwork]]] = MappingProxyType(
+    {
+        "pwa": (PwaConfig, Pwa),
+    }
+)
+"""Key → (class of its settings, class of the network that takes them)."""
+
+
+def create_model(name: str, settings: Mapping[str, Any] | None = None) -> DepthNetwork:
+    """Build the network `name` with fresh weights.
+
+    Args:
+        name: key of `MODELS`.
+        settings: plain values for the network's config dataclass; what is left out has its default.
+
+    Raises:
+        ConfigError: the network or one of its settings is unknown.
+    """
+    if name not in MODELS:
+        raise ConfigError(f"no network {name!r}; choose from {', '.join(MODELS)}")
+    config_class, network_class = MODELS[name]
+    return network_class(from_mapping(config_class, settings or {}, where=name))
+
+
+__all__ = ["MODELS", "DepthNetwork", "create_model"]

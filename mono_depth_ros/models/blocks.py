@@ -1,0 +1,76 @@
+"""Building blocks that several networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    """Return convolution (same size, no bias), batch norm, ReLU."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def deconv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:
+    """Return a 3x3 transposed convolution that doubles height and width, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class DenseAspp(nn.Module):
+    """Densely connected dilated convolutions (Yang et al., CVPR 2018), as used by PWA.
+
+    Each branch sees the input and all earlier branches: 1x1 to `bottleneck`, 3x3 dilated to
+    `growth`. A 1x1 convolution takes input and branches back to `outputs` channels.
+    """
+
+    RATES = (3, 6, 12, 18, 24)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        bottleneck: int,
+        growth: int,
+        rates: Sequence[int] = RATES,
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                conv_bn_relu(inputs + i * growth, bottleneck, 1),
+                nn.Conv2d(bottleneck, growth, 3, padding=rate, dilation=rate, bias=False),
+                nn.BatchNorm2d(growth),
+                nn.ReLU(),
+            )
+            for i, rate in enumerate(rates)
+        )
+        self.merge = conv_bn_relu(inputs + len(rates) * growth, outputs, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs, h, w) → (B, outputs, h, w)."""
+        for branch in self.branches:
+            features = torch.cat((features, branch(features)), dim=1)
+        return self.merge(features)
+
+
+def pad_evenly(image: Tensor, height: int, width: int) -> tuple[Tensor, int, int]:
+    """Zero-pad (B, C, h, w) evenly to (height, width); return it with top and left margin."""
+    top, left = (height - image.shape[-2]) // 2, (width - image.shape[-1]) // 2
+    bottom, right = height - image.shape[-2] - top, width - image.shape[-1] - left
+    return functional.pad(image, (left, right, top, bottom)), top, left
+
+
+def ceil_to(value: int, multiple: int) -> int:
+    """Return the smallest multiple of `multiple` that is not below `value`."""
+    return -(-value // multiple) * multiple

@@ -1,0 +1,211 @@
+"""PWA: Patch-Wise Attention Network for monocular depth estimation (AAAI 2021).
+
+Encoder, U-Net decoder of five transposed convolutions, DenseASPP inline after the second of them,
+patch-wise attention on the last decoder map, one 3x3 convolution, sigmoid times the largest depth.
+
+The authors published no code. Where the paper is silent this file decides:
+
+* Skips are concatenated: the stated decoder widths do not match the encoder's at equal scale.
+* Decoder blocks are deconvolution, batch norm, ReLU.
+* DenseASPP works inline, as in BTS: its output feeds the next decoder block and the context F_G.
+* F_G is a 1x1 convolution of that output to the width of F, averaged over each patch.
+* Without DenseASPP a 3x3 convolution takes its place, so the decoder keeps its widths.
+* Images are zero-padded evenly, after normalisation, to a multiple of patch size and stride 32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.attention import Interpolation, PatchWiseAttention
+from mono_depth_ros.models.base import SMALLEST_SIDE_PX, DepthNetwork, ImageSize
+from mono_depth_ros.models.blocks import (
+    DenseAspp,
+    ceil_to,
+    conv_bn_relu,
+    deconv_bn_relu,
+    pad_evenly,
+)
+from mono_depth_ros.models.encoder import STRIDES, BackboneName, make_encoder
+
+PATCH_SIZES_PX = (8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class PwaConfig:
+    """Settings of PWA; the defaults are the paper's MobileNetV2 network on NYU Depth V2.
+
+    Attributes:
+        image_size: the one size this network accepts; the patch grid follows from it.
+        max_depth_m: sigmoid is multiplied by it; 10 for NYU, 80 for KITTI, 90 for its benchmark.
+        backbone: encoder.
+        backbone_width: channel multiplier of the encoder; 1 in the paper.
+        attention: `pwa`, or `none` for the baseline rows of Table 1.
+        patch_size: side of a patch in image pixels, or `image` for one patch; the paper has 64.
+        dense_aspp: off in the upper rows of Table 1.
+        decoder_channels: widths of the transposed convolutions. Five give features at full
+            resolution as in the paper; four stop at half, where the light preset attends, and the
+            depth is enlarged bilinearly.
+        aspp_bottleneck: width of the 1x1 convolutions in DenseASPP.
+        aspp_growth: width of each DenseASPP branch.
+        attention_reduction: width of F over the hidden width of the perceptrons.
+        channel_interpolation: how channel attention is enlarged from patches to pixels.
+        context_interpolation: how F_G is enlarged.
+    """
+
+    image_size: ImageSize = field(default_factory=lambda: ImageSize(480, 640))
+    max_depth_m: float = 10.0
+    backbone: BackboneName = "mobilenet_v2"
+    backbone_width: float = 1.0
+    attention: Literal["pwa", "none"] = "pwa"
+    patch_size: int | Literal["image"] = 64
+    dense_aspp: bool = True
+    decoder_channels: tuple[int, ...] = (320, 96, 32, 24, 32)
+    aspp_bottleneck: int = 128
+    aspp_growth: int = 32
+    attention_reduction: int = 8
+    channel_interpolation: Interpolation = "nearest"
+    context_interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.patch_size != "image" and self.patch_size not in PATCH_SIZES_PX:
+            raise ConfigError(
+                f"patch_size is {self.patch_size}; choose from "
+                f"{', '.join(map(str, PATCH_SIZES_PX))} or image"
+            )
+        if len(self.decoder_channels) not in (4, 5):
+            raise ConfigError(f"decoder_channels needs 4 or 5 widths, got {self.decoder_channels}")
+        if min(self.image_size.height, self.image_size.width) < SMALLEST_SIDE_PX:
+            raise ConfigError(
+                f"image_size is {self.image_size.height}x{self.image_size.width} (height x width); "
+                f"both sides need {SMALLEST_SIDE_PX} px or more"
+            )
+        if self.max_depth_m <= 0 or self.backbone_width <= 0:
+            raise ConfigError(
+                f"max_depth_m {self.max_depth_m} and backbone_width {self.backbone_width} "
+                "must be positive"
+            )
+
+    @property
+    def padded_size(self) -> ImageSize:
+        """The image size after padding."""
+        patch = 1 if self.patch_size == "image" else self.patch_size
+        multiple = max(patch, STRIDES[-1])
+        return ImageSize(
+            ceil_to(self.image_size.height, multiple), ceil_to(self.image_size.width, multiple)
+        )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches as (rows, cols)."""
+        if self.patch_size == "image":
+            return 1, 1
+        return self.padded_size.height // self.patch_size, self.padded_size.width // self.patch_size
+
+
+class Pwa(DepthNetwork):
+    """Patch-wise attention network; see the module's docstring."""
+
+    config: PwaConfig
+    product_names: tuple[str, ...] = ("attention",)
+
+    def __init__(self, config: PwaConfig) -> None:
+        super().__init__()
+        if config.attention == "none":
+            self.product_names = ()
+        self.config = config
+        self.encoder = make_encoder(config.backbone, config.backbone_width)
+        e2, e4, e8, e16, e32 = self.encoder.channels
+        widths = config.decoder_channels
+        skips = (e16, e8, e4, e2)
+        inputs = [e32, *(width + skip for width, skip in zip(widths, skips, strict=False))]
+        # The third block reads DenseASPP's output, which has the second block's width.
+        inputs[2] = widths[1]
+        self.up = nn.ModuleList(deconv_bn_relu(i, o) for i, o in zip(inputs, widths, strict=False))
+        if config.dense_aspp:
+            self.context: nn.Module = DenseAspp(
+                widths[1] + e8, widths[1], config.aspp_bottleneck, config.aspp_growth
+            )
+        else:
+            self.context = conv_bn_relu(widths[1] + e8, widths[1], 3)
+        if config.attention == "pwa":
+            self.context_projection = nn.Conv2d(widths[1], widths[-1], 1)
+            self.attention = PatchWiseAttention(
+                widths[-1],
+                config.grid,
+                self._patch_on_features(),
+                config.attention_reduction,
+                config.channel_interpolation,
+                config.context_interpolation,
+            )
+        self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
+
+    @property
+    def required_size(self) -> ImageSize:
+        """The size the patch grid was built for."""
+        return self.config.image_size
+
+    @property
+    def max_depth_m(self) -> float:
+        """Depth at which the sigmoid saturates, metres."""
+        return self.config.max_depth_m
+
+    def training_outputs(self, image: Tensor) -> dict[str, Tensor]:
+        """Return `depth_m` (B, 1, h, w)."""
+        return {"depth_m": self._run(image)[0]}
+
+    def products(self, image: Tensor) -> dict[str, Tensor]:
+        """Return `depth_m` and the spatial `attention` in (0, 1), each (B, 1, h, w)."""
+        depth_m, attention = self._run(image)
+        return (
+            {"depth_m": depth_m}
+            if attention is None
+            else {"depth_m": depth_m, "attention": attention}
+        )
+
+    def _run(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        size, padded = self.config.image_size, self.config.padded_size
+        x, top, left = pad_evenly(self.normalise(image), padded.height, padded.width)
+        features, context = self._decode(self.encoder(x))
+        attention = None
+        if self.config.attention == "pwa":
+            features, attention = self.attention(features, self._context_per_patch(context))
+        depth_m = self.config.max_depth_m * self.head(features).sigmoid()
+
+        def crop(full: Tensor) -> Tensor:
+            if full.shape[-1] != padded.width:
+                full = functional.interpolate(
+                    full, scale_factor=2.0, mode="bilinear", align_corners=False
+                )
+            return full[..., top : top + size.height, left : left + size.width]
+
+        return crop(depth_m), None if attention is None else crop(attention)
+
+    def _decode(self, encoded: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return F and the map at stride 8 that context is made of."""
+        f2, f4, f8, f16, f32 = encoded
+        x = self.up[0](f32)
+        x = self.up[1](torch.cat((x, f16), dim=1))
+        context = self.context(torch.cat((x, f8), dim=1))
+        x = self.up[2](context)
+        x = self.up[3](torch.cat((x, f4), dim=1))
+        if len(self.up) == 5:
+            x = self.up[4](torch.cat((x, f2), dim=1))
+        return x, context
+
+    def _context_per_patch(self, context: Tensor) -> Tensor:
+        """F_G: (B, C8, H / 8, W / 8) → (B, C, rows, cols)."""
+        (rows, cols), padded = self.config.grid, self.config.padded_size
+        window = (padded.height // 8 // rows, padded.width // 8 // cols)
+        return functional.avg_pool2d(self.context_projection(context), window)
+
+    def _patch_on_features(self) -> tuple[int, int]:
+        (rows, cols), padded = self.config.grid, self.config.padded_size
+        stride = 1 if len(self.config.decoder_channels) == 5 else 2
+        return padded.height // rows // stride, padded.width // cols // stride

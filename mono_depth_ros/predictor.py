@@ -1,0 +1,161 @@
+"""RGB image in, metric depth out: the one way the node, the evaluator and the CLI run a network."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mono_depth_ros.checkpoint import CheckpointInfo, load_network
+from mono_depth_ros.errors import ConfigError, DeviceError, ShapeError
+from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.models.base import DepthNetwork, ImageSize
+from mono_depth_ros.preprocessing import Letterbox, Upsampling, image_to_tensor
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceConfig:
+    """How a checkpoint is run; the one place where these settings have defaults.
+
+    Attributes:
+        device: `auto` takes the first GPU where there is one, else the CPU; `cpu`; `cuda`;
+            `cuda:N`.
+        depth_scale: calibration factor multiplied onto every depth, after the focal correction.
+        min_depth_m: nearer depths become NaN.
+        max_depth_m: farther depths become NaN.
+        upsampling: how depth is enlarged to the camera image, `linear` or `nearest`.
+    """
+
+    device: str = field(
+        default="auto", metadata={"description": "auto, cpu, cuda or cuda:N", "read_only": True}
+    )
+    depth_scale: float = field(
+        default=1.0, metadata={"description": "calibration factor on every depth"}
+    )
+    min_depth_m: float = field(
+        default=0.0, metadata={"description": "nearer depths are published as NaN, metres"}
+    )
+    max_depth_m: float = field(
+        default=math.inf, metadata={"description": "farther depths are published as NaN, metres"}
+    )
+    upsampling: Upsampling = field(
+        default="linear", metadata={"description": "depth to camera size: linear or nearest"}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.depth_scale < math.inf:
+            raise ConfigError(f"depth_scale must be positive and finite, got {self.depth_scale}")
+        if not 0.0 <= self.min_depth_m < self.max_depth_m:
+            raise ConfigError(
+                f"need 0 <= min_depth_m < max_depth_m, got {self.min_depth_m} and "
+                f"{self.max_depth_m}"
+            )
+
+
+class DepthPredictor:
+    """A loaded network with its preprocessing, its metric scale and a device.
+
+    Metric scale (design): depth_m = forward(image) * f / f_train * depth_scale, where f is fx of
+    the letterboxed camera and f_train the checkpoint's. A camera of half the focal length sees
+    everything half as large, which a network takes for twice as far.
+    """
+
+    def __init__(
+        self, network: DepthNetwork, info: CheckpointInfo, config: InferenceConfig | None = None
+    ) -> None:
+        self.config = config or InferenceConfig()
+        self.info = info
+        self.device = resolve_device(self.config.device)
+        self._network = network.eval().to(self.device)
+        # Convolutions with few channels are 1.3 to 2 times faster in this layout, on CPU and GPU.
+        self._network.to(memory_format=torch.channels_last)
+        self._letterboxes: dict[tuple[int, int], Letterbox] = {}
+
+    @classmethod
+    def load(cls, checkpoint: str | Path, config: InferenceConfig | None = None) -> DepthPredictor:
+        """Load a shipped checkpoint by name, or a .safetensors file.
+
+        Raises:
+            CheckpointError: see `checkpoint.load_network`.
+            DeviceError: the device asked for is not there.
+        """
+        network, info = load_network(checkpoint)
+        return cls(network, info, config)
+
+    @torch.inference_mode()
+    def __call__(
+        self, rgb: npt.NDArray[np.uint8], camera: Intrinsics | None
+    ) -> npt.NDArray[np.float32]:
+        """Predict the depth of one rectified image.
+
+        Args:
+            rgb: (H, W, 3) uint8, RGB.
+            camera: intrinsics of that image, or None: then the focal correction is left out and
+                depth is metric only if the camera's focal length is that of the training data.
+
+        Returns:
+            (H, W) float32, metres along the optical axis, NaN where unknown or out of range.
+
+        Raises:
+            ShapeError: the image is not (H, W, 3) uint8, or the camera has another size.
+        """
+        if rgb.ndim != 3:
+            raise ShapeError(f"image is {rgb.shape}; pass (H, W, 3) uint8 RGB")
+        letterbox = self._letterbox(rgb.shape[0], rgb.shape[1])
+        scale = self._metric_scale(letterbox, camera)
+        tensor = image_to_tensor(letterbox.image_to_target(rgb)).to(self.device)
+        depth = self._network(tensor)[0, 0].mul(scale).cpu().numpy()
+        depth_m = letterbox.depth_to_source(depth, self.config.upsampling)
+        return self._drop_out_of_range(depth_m)
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Run once on a black image of camera size, so that the first frame is not the slow one."""
+        self(np.zeros((height, width, 3), np.uint8), None)
+
+    def _letterbox(self, height: int, width: int) -> Letterbox:
+        key = (height, width)
+        if key not in self._letterboxes:
+            self._letterboxes[key] = Letterbox.fit(ImageSize(height, width), self.info.image_size)
+        return self._letterboxes[key]
+
+    def _metric_scale(self, letterbox: Letterbox, camera: Intrinsics | None) -> float:
+        if camera is None or self.info.training_focal_px is None:
+            return self.config.depth_scale
+        return self.config.depth_scale * letterbox.camera(camera).fx / self.info.training_focal_px
+
+    def _drop_out_of_range(self, depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        low, high = self.config.min_depth_m, self.config.max_depth_m
+        if low > 0.0 or high < math.inf:
+            depth_m[(depth_m < low) | (depth_m > high)] = np.nan
+        return depth_m
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turn the `device` setting into a torch device.
+
+    Raises:
+        DeviceError: the device is not of this computer; nothing falls back to the CPU silently.
+    """
+    if device == "auto":
+        chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        logger.info("device auto: running on %s", chosen)
+        return chosen
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"no device {device!r}; choose auto, cpu, cuda or cuda:N") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise DeviceError(f"device {device!r} is not supported; choose auto, cpu, cuda or cuda:N")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"device {device!r} asked for, this computer has {torch.cuda.device_count()} CUDA "
+            "devices; check the driver (nvidia-smi) or choose device:=cpu"
+        )
+    return chosen

@@ -1,0 +1,128 @@
+"""Camera image to network input and network depth back to the camera image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mono_depth_ros.errors import ShapeError
+from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.models.base import IMAGE_MEAN, ImageSize
+
+# Padding has the mean colour, which the networks' normalisation turns into zero.
+_PADDING_RGB = tuple(round(255 * channel) for channel in IMAGE_MEAN)
+
+Upsampling = Literal["linear", "nearest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """Aspect-keeping placement of a source image inside a target image.
+
+    The source is resized to `resized` and stands at (`top`, `left`) of the target; the rest is
+    padding. Pixel centres are integers, so source and target coordinates are related by
+    u_target = scale_x (u + 0.5) - 0.5 + left, with scale_x = resized.width / source.width exactly:
+    rounding the resized size changes the scale, and the intrinsics must know.
+    """
+
+    source: ImageSize
+    target: ImageSize
+    resized: ImageSize
+    top: int
+    left: int
+
+    @classmethod
+    def fit(cls, source: ImageSize, target: ImageSize) -> Letterbox:
+        """Place the whole source, as large as possible, in the centre of the target."""
+        scale = min(target.height / source.height, target.width / source.width)
+        height = min(max(round(source.height * scale), 1), target.height)
+        width = min(max(round(source.width * scale), 1), target.width)
+        return cls(
+            source,
+            target,
+            ImageSize(height, width),
+            (target.height - height) // 2,
+            (target.width - width) // 2,
+        )
+
+    def camera(self, camera: Intrinsics) -> Intrinsics:
+        """Return the intrinsics of the target image, given those of the source image.
+
+        Raises:
+            ShapeError: `camera` is for an image of another size than the source.
+        """
+        if (camera.height, camera.width) != (self.source.height, self.source.width):
+            raise ShapeError(
+                f"camera_info is for {camera.width}x{camera.height}, the image is "
+                f"{self.source.width}x{self.source.height} (width x height); publish the "
+                "camera_info of this image"
+            )
+        resized = camera.resized(self.resized.width, self.resized.height)
+        return resized.windowed(-self.left, -self.top, self.target.width, self.target.height)
+
+    def image_to_target(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Resize and pad (H, W, 3) uint8 RGB of source size; the result has target size.
+
+        Raises:
+            ShapeError: `rgb` is not (H, W, 3) uint8 of source size.
+        """
+        expected = (self.source.height, self.source.width, 3)
+        if rgb.shape != expected or rgb.dtype != np.uint8:
+            raise ShapeError(f"image is {rgb.shape} {rgb.dtype}; need {expected} uint8 RGB")
+        inner = resize_image(rgb, self.resized.height, self.resized.width)
+        if (self.resized.height, self.resized.width) == (self.target.height, self.target.width):
+            return inner
+        padded = np.empty((self.target.height, self.target.width, 3), np.uint8)
+        padded[:] = _PADDING_RGB
+        self._inner(padded)[:] = inner
+        return padded
+
+    def depth_to_source(
+        self, depth_m: npt.NDArray[np.float32], upsampling: Upsampling = "linear"
+    ) -> npt.NDArray[np.float32]:
+        """Cut the padding off a depth image of target size and resize it to source size.
+
+        Args:
+            depth_m: (h, w) float32 of target size; values are kept, only their grid changes.
+            upsampling: `linear` is smooth; `nearest` puts no point between foreground and
+                background.
+
+        Raises:
+            ShapeError: `depth_m` is not of target size.
+        """
+        if depth_m.shape != (self.target.height, self.target.width):
+            raise ShapeError(
+                f"depth is {depth_m.shape}; need {(self.target.height, self.target.width)}"
+            )
+        size = (self.source.width, self.source.height)
+        method = cv2.INTER_LINEAR if upsampling == "linear" else cv2.INTER_NEAREST_EXACT
+        enlarged = cv2.resize(self._inner(depth_m), size, interpolation=method)
+        return np.asarray(enlarged, np.float32)
+
+    def _inner(self, target_image: npt.NDArray) -> npt.NDArray:
+        rows = slice(self.top, self.top + self.resized.height)
+        return target_image[rows, self.left : self.left + self.resized.width]
+
+
+def resize_image(rgb: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Resize (H, W, 3) uint8; area average when shrinking, linear when enlarging.
+
+    Training, node and evaluator share this function: a network scores worse when it is run with
+    another filter than it was trained with.
+    """
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    method = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
+
+
+def image_to_tensor(rgb: npt.NDArray[np.uint8]) -> Tensor:
+    """Return (H, W, 3) uint8 as (1, 3, H, W) float32 in [0, 1], channels-last in memory."""
+    scaled = np.multiply(rgb, np.float32(1 / 255), dtype=np.float32)
+    return torch.from_numpy(scaled).permute(2, 0, 1).unsqueeze(0)

@@ -1,0 +1,39 @@
+"""Fixtures that several test folders share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
+from mono_depth_ros.config import to_mapping
+from mono_depth_ros.models import create_model
+from mono_depth_ros.models.base import ImageSize
+
+TINY_PWA = {
+    "image_size": {"height": 64, "width": 96},
+    "backbone_width": 0.25,
+    "decoder_channels": [16, 16, 16, 16],
+    "aspp_bottleneck": 16,
+    "aspp_growth": 8,
+    "patch_size": 32,
+}
+
+
+@pytest.fixture(scope="session")
+def light_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a small untrained PWA for 64x96 images, training focal length 80 px."""
+    torch.manual_seed(0)
+    network = create_model("pwa", TINY_PWA)
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    info = CheckpointInfo(
+        name="tiny",
+        network="pwa",
+        settings=to_mapping(network.config),
+        image_size=ImageSize(64, 96),
+        training_focal_px=80.0,
+    )
+    save_checkpoint(path, network, info)
+    return path
