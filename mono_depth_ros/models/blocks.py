@@ -31,8 +31,9 @@ def deconv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:
 class DenseAspp(nn.Module):
     """Densely connected dilated convolutions (Yang et al., CVPR 2018), as used by PWA.
 
-    Each branch sees the input and all earlier branches: 1x1 to `bottleneck`, 3x3 dilated to
-    `growth`. A 1x1 convolution takes input and branches back to `outputs` channels.
+    Each branch sees the input and all earlier branches: norm (not in the first), ReLU, 1x1 to
+    `bottleneck`, norm, ReLU, 3x3 dilated to `growth`. A 1x1 convolution takes input and branches
+    back to `outputs` channels.
     """
 
     RATES = (3, 6, 12, 18, 24)
@@ -48,10 +49,10 @@ class DenseAspp(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(
+                nn.BatchNorm2d(inputs + i * growth) if i else nn.Identity(),
+                nn.ReLU(),  # not in place: the next branch needs its input unrectified
                 conv_bn_relu(inputs + i * growth, bottleneck, 1),
                 nn.Conv2d(bottleneck, growth, 3, padding=rate, dilation=rate, bias=False),
-                nn.BatchNorm2d(growth),
-                nn.ReLU(),
             )
             for i, rate in enumerate(rates)
         )

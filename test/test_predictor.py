@@ -1,0 +1,100 @@
+"""The predictor: size, metric scale, range, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mono_depth_ros.checkpoint import CheckpointInfo
+from mono_depth_ros.errors import ConfigError, DeviceError, ShapeError
+from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.models.base import DepthNetwork, ImageSize
+from mono_depth_ros.predictor import DepthPredictor, InferenceConfig, resolve_device
+
+
+class RampNetwork(DepthNetwork):
+    """Answers 1 m in the leftmost column, 2 m in the next, whatever it sees."""
+
+    max_depth_m = 100.0
+
+    def training_outputs(self, image):
+        batch, _, height, width = image.shape
+        ramp = torch.arange(1.0, width + 1).expand(batch, 1, height, width)
+        return {"depth_m": ramp}
+
+
+def ramp_predictor(focal_px=50.0, **settings):
+    info = CheckpointInfo("ramp", "ramp", {}, ImageSize(64, 96), training_focal_px=focal_px)
+    return DepthPredictor(RampNetwork(), info, InferenceConfig(device="cpu", **settings))
+
+
+RGB = np.zeros((64, 96, 3), np.uint8)
+CAMERA = Intrinsics(50, 50, 47.5, 31.5, 96, 64)
+
+
+def test_depth_is_scaled_by_the_focal_length_the_network_sees():
+    expected = np.tile(np.arange(1, 97, dtype=np.float32), (64, 1))
+    np.testing.assert_array_equal(ramp_predictor()(RGB, CAMERA), expected)
+    np.testing.assert_array_equal(ramp_predictor()(RGB, None), expected)
+    twice = Intrinsics(100, 100, 47.5, 31.5, 96, 64)
+    np.testing.assert_array_equal(ramp_predictor()(RGB, twice), 2 * expected)
+    calibrated = ramp_predictor(depth_scale=1.5)(RGB, twice)
+    np.testing.assert_array_equal(calibrated, 3 * expected)
+
+
+def test_a_camera_of_twice_the_resolution_gives_the_same_depth():
+    """Same optics, more pixels: fx doubles, the letterbox halves it again."""
+    large = Intrinsics(100, 100, 95.5, 63.5, 192, 128)
+    depth_m = ramp_predictor()(np.zeros((128, 192, 3), np.uint8), large)
+    assert depth_m.shape == (128, 192)
+    assert depth_m.dtype == np.float32
+    # Column u of the camera is column (u + 0.5) / 2 - 0.5 of the network.
+    np.testing.assert_allclose(depth_m[5, 2:-2], (np.arange(2, 190) + 0.5) / 2 + 0.5, rtol=1e-6)
+
+
+def test_letterboxed_columns_come_from_the_inside():
+    """A square camera fills columns 16 to 79 of the network's 96."""
+    camera = Intrinsics(50, 50, 31.5, 31.5, 64, 64)
+    depth_m = ramp_predictor()(np.zeros((64, 64, 3), np.uint8), camera)
+    np.testing.assert_array_equal(depth_m[0], np.arange(17, 81))
+
+
+def test_out_of_range_depth_is_nan():
+    depth_m = ramp_predictor(min_depth_m=3.0, max_depth_m=5.0)(RGB, CAMERA)
+    np.testing.assert_array_equal(depth_m[0, :6], [np.nan, np.nan, 3, 4, 5, np.nan])
+
+
+def test_checkpoint_runs_and_repeats(light_checkpoint):
+    predictor = DepthPredictor.load(light_checkpoint, InferenceConfig(device="cpu"))
+    predictor.warm_up(50, 70)
+    rgb = np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)
+    depth_m = predictor(rgb, None)
+    assert depth_m.shape == (50, 70)
+    assert np.isfinite(depth_m).all() and depth_m.min() > 0 and depth_m.max() < 10
+    np.testing.assert_array_equal(predictor(rgb, None), depth_m)
+
+
+@pytest.mark.parametrize(
+    "rgb", [np.zeros((64, 96), np.uint8), np.zeros((64, 96, 3)), RGB[:, :, :2]]
+)
+def test_wrong_images_are_refused(rgb):
+    with pytest.raises(ShapeError, match="uint8 RGB"):
+        ramp_predictor()(rgb, None)
+
+
+def test_camera_of_another_size_is_refused():
+    with pytest.raises(ShapeError, match="camera_info"):
+        ramp_predictor()(RGB, Intrinsics(50, 50, 1, 1, 64, 96))
+
+
+def test_settings_are_checked():
+    for settings in ({"depth_scale": 0.0}, {"min_depth_m": 5.0, "max_depth_m": 4.0}):
+        with pytest.raises(ConfigError):
+            InferenceConfig(**settings)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta"])
+def test_devices_that_are_not_there_are_refused(device):
+    with pytest.raises(DeviceError, match=r"cuda"):
+        resolve_device(device)

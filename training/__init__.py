@@ -1,0 +1,1 @@
+"""Offline training; run from the checkout: `python -m training.train CONFIG`."""

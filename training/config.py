@@ -1,0 +1,166 @@
+"""Settings of one training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mono_depth_ros.config import from_mapping, load_yaml, with_overrides
+from mono_depth_ros.errors import ConfigError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class WorldDataConfig:
+    """Frames of the procedural world, rendered once and kept on disk.
+
+    Attributes:
+        kind: rooms or streets.
+        folder: where the frames are kept, relative to the checkout.
+        train_seeds: first scene and the one after the last.
+        validation_seeds: likewise; scenes that training never sees.
+        frames_per_scene: images of each training scene.
+        validation_frames_per_scene: images of each validation scene.
+        render_scale: frames are rendered this much larger than the network's image and shrunk by
+            area average, as a camera image is in the node.
+        focal_jitter: largest relative change of the focal length from frame to frame.
+        workers: processes that load and augment while the network computes.
+    """
+
+    kind: Literal["rooms", "streets"]
+    folder: str = "out/world"
+    train_seeds: tuple[int, int] = (0, 800)
+    validation_seeds: tuple[int, int] = (1_000_000, 1_000_040)
+    frames_per_scene: int = 4
+    validation_frames_per_scene: int = 2
+    render_scale: float = 1.5
+    focal_jitter: float = 0.2
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        first, last = self.train_seeds, self.validation_seeds
+        if max(first[0], last[0]) < min(first[1], last[1]):
+            raise ConfigError(
+                f"train_seeds {first} and validation_seeds {last} share scenes; separate them"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationConfig:
+    """Random changes, each applied with `probability`; the defaults are PWA's for NYU.
+
+    Attributes:
+        probability: of each change below.
+        flip: mirror left and right.
+        rotation_deg: largest angle; corners become black without depth.
+        brightness: largest relative change.
+        contrast: largest relative change.
+        saturation: largest relative change.
+        hue: largest shift, in turns of the colour circle.
+    """
+
+    probability: float = 0.5
+    flip: bool = True
+    rotation_deg: float = 5.0
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+    hue: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Scale-invariant log loss; see `training.losses.silog`."""
+
+    variance_focus: float = 0.5
+    root: bool = True
+    factor: float = 1.0
+    nearest_m: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """Adam with polynomial decay to zero, per step.
+
+    Attributes:
+        learning_rate: at step 0; PWA: 5e-4 with MobileNetV2, 1e-4 with the larger backbones.
+        power: of the decay.
+        weight_decay: L2 term of Adam; the paper mentions none.
+        clip_norm: gradients are scaled down to this norm.
+    """
+
+    learning_rate: float = 5e-4
+    power: float = 0.9
+    weight_decay: float = 0.0
+    clip_norm: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One run.
+
+    Attributes:
+        name: of the run and of the checkpoint it makes.
+        network: file in config/networks that names the network and its settings.
+        data: what it learns from.
+        steps: optimiser steps.
+        batch_size: images per step.
+        augmentation: random changes of the training images.
+        loss: what is minimised.
+        optimizer: how.
+        seed: of the initial weights, the order of images and the augmentation.
+        device: auto, cpu, cuda or cuda:N.
+        ema_decay: the checkpoint holds an exponential moving average of the weights.
+        validate_every: steps between validations.
+        save_every: steps between saves of the training state.
+    """
+
+    name: str
+    network: str
+    data: WorldDataConfig
+    steps: int
+    batch_size: int = 8
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    seed: int = 0
+    device: str = "auto"
+    ema_decay: float = 0.998
+    validate_every: int = 500
+    save_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "validate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise ConfigError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Content of a file in config/networks.
+
+    Attributes:
+        network: key of `mono_depth_ros.models.MODELS`.
+        settings: plain values of its config dataclass.
+    """
+
+    network: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def load_train_config(path: Path, overrides: list[str] | None = None) -> TrainConfig:
+    """Read a recipe and apply `section.setting=value` overrides.
+
+    Raises:
+        ConfigError: see `mono_depth_ros.config`.
+    """
+    return from_mapping(TrainConfig, with_overrides(load_yaml(path), overrides or []))
+
+
+def load_network_config(path: str | Path) -> NetworkConfig:
+    """Read a file of config/networks; relative paths start at the checkout."""
+    return from_mapping(NetworkConfig, load_yaml(CHECKOUT / path))

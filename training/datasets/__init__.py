@@ -1,0 +1,3 @@
+"""Datasets, in one closed table."""
+
+from __future__ import annotations
