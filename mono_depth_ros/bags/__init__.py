@@ -1,0 +1,1 @@
+"""Reading, writing and importing recordings; needs rosbags, never ROS."""

@@ -1,0 +1,114 @@
+"""Serialised messages to Python objects, by the definitions that travel in the bag."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.typesys import (
+    Stores,
+    get_types_from_idl,
+    get_types_from_msg,
+    get_typestore,
+)
+from rosbags.typesys.store import Typestore
+
+from mono_depth_ros.bags.messages import TYPESTORE
+from mono_depth_ros.errors import BagError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_IDL_SEPARATOR = "=" * 80 + "\n"
+
+
+class MessageDecoder:
+    """Deserialises the messages of one bag.
+
+    Every type gets a store of its own, so that a broken definition costs one topic alone.
+    """
+
+    def __init__(self) -> None:
+        self._stores: dict[tuple[str, MessageDefinition], Typestore] = {}
+
+    def to_message(self, msgtype: str, definition: MessageDefinition, cdr: bytes) -> Any:
+        """Return the message object.
+
+        Raises:
+            BagError: the type is unknown or the bytes do not fit it.
+        """
+        store = self._store(msgtype, definition)
+        try:
+            return store.deserialize_cdr(cdr, msgtype)
+        # Damaged bytes and definitions surface as whatever the generated code trips over.
+        except Exception as error:
+            raise BagError(f"{len(cdr)} bytes are no {msgtype}: {error!r}") from error
+
+    def ros1_to_cdr(self, msgtype: str, definition: MessageDefinition, data: bytes) -> bytes:
+        """Return a ROS 1 serialised message as CDR.
+
+        Raises:
+            BagError: the type is unknown or the bytes do not fit it.
+        """
+        store = self._store(msgtype, definition)
+        try:
+            return bytes(store.ros1_to_cdr(data, msgtype))
+        except Exception as error:  # as above
+            raise BagError(f"{len(data)} bytes are no ROS 1 {msgtype}: {error!r}") from error
+
+    def _store(self, msgtype: str, definition: MessageDefinition) -> Typestore:
+        key = (msgtype, definition)
+        if key not in self._stores:
+            self._stores[key] = _build_store(msgtype, definition)
+        return self._stores[key]
+
+
+def unpack_message(data: bytes) -> bytes:
+    """Undo message-level zstd compression.
+
+    A bag's metadata.yaml says whether messages are compressed, a lone storage file does not; CDR
+    begins with a zero byte and zstd with its magic, so the bytes tell.
+    """
+    return zstd.decompress(data) if data[:4] == _ZSTD_MAGIC else data
+
+
+def _build_store(msgtype: str, definition: MessageDefinition) -> Typestore:
+    if definition.format is MessageDefinitionFormat.NONE:
+        if msgtype not in TYPESTORE.fielddefs:
+            raise BagError(f"neither the bag nor ROS 2 Jazzy defines {msgtype}; record it as mcap")
+        return TYPESTORE
+    store = get_typestore(Stores.EMPTY)
+    try:
+        types = _parse(msgtype, definition)
+        # ROS 1 wrote CameraInfo's K, D, R, P in capitals and a `seq` in Header. Where nothing else
+        # differs, the ROS 2 definition is taken: every bag gives the same attributes.
+        known = {key: TYPESTORE.fielddefs[key] for key in types if _same_layout(key, types[key])}
+        store.register({**types, **known})
+    except Exception as error:  # a damaged definition fails in any part of the parser
+        raise BagError(f"the bag's definition of {msgtype} is not readable: {error}") from error
+    return store
+
+
+def _parse(msgtype: str, definition: MessageDefinition) -> dict[str, Any]:
+    if definition.format is MessageDefinitionFormat.MSG:
+        return dict(get_types_from_msg(definition.data, msgtype))
+    text, types = definition.data, {}
+    if not text.startswith(f"{_IDL_SEPARATOR}IDL: "):
+        return dict(get_types_from_idl(text))
+    for part in text.split(_IDL_SEPARATOR)[1:]:
+        types.update(get_types_from_idl(part.split("\n", 1)[1]))
+    return types
+
+
+def _same_layout(name: str, definition: Any) -> bool:
+    if name not in TYPESTORE.fielddefs:
+        return False
+    ours = [(field.lower(), kind) for field, kind in TYPESTORE.fielddefs[name][1]]
+    theirs = [(field.lower(), kind) for field, kind in definition[1]]
+    if name == "std_msgs/msg/Header":
+        theirs = [field for field in theirs if field[0] != "seq"]
+    return ours == theirs

@@ -1,0 +1,127 @@
+"""`mono_depth evaluate`: score depth on a recording against its LiDAR."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mono_depth_ros.cli.progress import progress
+from mono_depth_ros.config import from_mapping, load_yaml
+from mono_depth_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mono_depth_ros.evaluation.pipeline import EvaluationConfig
+
+HELP = (
+    "Score depth on a recording against its LiDAR (or a recorded depth image): AbsRel, SqRel, "
+    "RMSE, RMSElog, log10, SILog, δ1 to δ3, per range bin, beside a constant-depth baseline."
+)
+
+_SWITCHES_HELP = "largest depth that is scored, metres (default: the profile's)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the subcommand."""
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", help="file, or name of a shipped checkpoint")
+    source.add_argument("--depth-topic", help="score depth that is already recorded on this topic")
+    parser.add_argument(
+        "--depth-bag", type=Path, help="recording with --depth-topic, if it is not BAG"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="report folder to write")
+    parser.add_argument("--config", type=Path, help="YAML of settings, see config/evaluation")
+    parser.add_argument("--profile", help="evaluation protocol (default: lidar)")
+    parser.add_argument("--image-topic", help="default: found by type")
+    parser.add_argument("--lidar-topic", help="default: found by type")
+    parser.add_argument("--truth-depth-topic", help="score against this depth image, not LiDAR")
+    parser.add_argument("--max-depth", type=float, metavar="M", help=_SWITCHES_HELP)
+    parser.add_argument("--max-frames", type=int, metavar="N", help="score N evenly spread frames")
+    parser.add_argument("--tolerance-ms", type=float, help="largest stamp distance (default: 50)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, write the report, print the table."""
+    from mono_depth_ros.evaluation.pipeline import evaluate_bag
+    from mono_depth_ros.evaluation.report import PAGE, score_lines, write_report
+
+    config = build_config(args)
+    with ExitStack() as stack:
+        predictor, about = _predictor(args, stack)
+        evaluation = evaluate_bag(
+            args.bag,
+            predictor,
+            config,
+            track=lambda frames, total: progress(frames, total, "evaluating"),
+        )
+    write_report(evaluation, args.out, about)
+    summary = evaluation.summary
+    sys.stdout.write("\n".join(score_lines(evaluation)) + "\n")
+    sys.stdout.write(
+        f"{summary.frames} frames, profile {config.profile}, average over "
+        f"{config.protocol.average}; report: {args.out / PAGE}\n"
+    )
+    return 0
+
+
+def build_config(args: argparse.Namespace) -> EvaluationConfig:
+    """Return the configuration of --config with the other options put over it.
+
+    Raises:
+        ConfigError: a setting is unknown or impossible.
+    """
+    from mono_depth_ros.evaluation.pipeline import EvaluationConfig
+    from mono_depth_ros.evaluation.protocols import cap_switches
+
+    values: dict[str, Any] = load_yaml(args.config) if args.config else {}
+    if args.truth_depth_topic and args.lidar_topic:
+        raise ConfigError("--lidar-topic and --truth-depth-topic name two truths; give one")
+    frames = {
+        "image_topic": args.image_topic,
+        "truth": "depth" if args.truth_depth_topic else None,
+        "truth_topic": args.truth_depth_topic or args.lidar_topic,
+        "tolerance_ms": args.tolerance_ms,
+        "max_frames": args.max_frames,
+    }
+    _override(values, "frames", frames)
+    if args.profile is not None:
+        values["profile"] = args.profile
+    if args.max_depth is not None:
+        profile = values.get("profile", EvaluationConfig().profile)
+        _override(values, "switches", cap_switches(profile, args.max_depth))
+    return from_mapping(EvaluationConfig, values)
+
+
+def _override(values: dict[str, Any], section: str, given: Mapping[str, Any]) -> None:
+    present = {key: value for key, value in given.items() if value is not None}
+    if present:
+        earlier = values.get(section, {})
+        if not isinstance(earlier, Mapping):
+            raise ConfigError(f"{section} must be a mapping of settings, got {earlier!r}")
+        values[section] = {**earlier, **present}
+
+
+def _predictor(args: argparse.Namespace, stack: ExitStack) -> tuple[Any, dict[str, str]]:
+    if args.depth_topic:
+        from mono_depth_ros.evaluation.recorded import RecordedDepth
+
+        bag = args.depth_bag or args.bag
+        recorded = stack.enter_context(RecordedDepth(bag, args.depth_topic))
+        return recorded, {"prediction": f"recorded on {args.depth_topic} of {bag.name}"}
+    if args.depth_bag:
+        raise ConfigError("--depth-bag needs --depth-topic, the topic to score in it")
+    from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
+
+    predictor = DepthPredictor.load(args.checkpoint, InferenceConfig(device=args.device))
+    info = predictor.info
+    return predictor, {
+        "prediction": f"checkpoint {info.name} ({info.network})",
+        "checkpoint sha256": info.sha256,
+        "trained on": info.training_data,
+        "device": str(predictor.device),
+    }

@@ -1,0 +1,1 @@
+"""From a recording to scores against LiDAR: frames, protocols, pipeline, report."""

@@ -1,0 +1,275 @@
+"""A recording and a predictor in, scores out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mono_depth_ros.errors import BagError, ConfigError
+from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.occlusion import drop_occluded
+from mono_depth_ros.evaluation.pictures import FramePictures, draw_frame
+from mono_depth_ros.evaluation.protocols import Protocol as ScoreProtocol
+from mono_depth_ros.evaluation.protocols import protocol_named, select_pixels
+from mono_depth_ros.geometry import Intrinsics, lidar_to_depth
+from mono_depth_ros.metrics import (
+    DepthErrors,
+    DevkitErrors,
+    devkit_errors,
+    mean_over_images,
+    mean_over_images_devkit,
+    median_scale,
+    pixel_errors,
+    pool_over_pixels,
+)
+
+FloatArray = npt.NDArray[np.floating]
+Predictor = Callable[[npt.NDArray[np.uint8], Intrinsics], FloatArray]
+
+# Bins of the histogram from which the median is read: 1 mm to 1 km in steps of 0.01 %.
+_LOG_EDGES = np.linspace(math.log(1e-3), math.log(1e3), 138_156)
+
+
+class FramePredictor(Protocol):
+    """What already knows a frame's depth, for example from another recording."""
+
+    def predict_frame(self, frame: Frame) -> FloatArray | None:
+        """Return (H, W) metres, NaN unknown, or None where there is no prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationConfig:
+    """Everything a score depends on besides the recording and the predictor.
+
+    Attributes:
+        profile: name of the protocol.
+        switches: protocol switches that differ from the profile, for example {cap_m: 50}.
+        frames: topics, matching and truth.
+        occlusion: "opposite" removes LiDAR points the camera cannot see, "none" keeps all.
+        occlusion_gap: relative depth gap of that rule.
+        range_bins_m: ascending edges of the range bins, metres.
+        pictures: number of frames drawn, evenly spread.
+    """
+
+    profile: str = "lidar"
+    switches: dict[str, Any] = field(default_factory=dict)
+    frames: FrameConfig = field(default_factory=FrameConfig)
+    occlusion: Literal["opposite", "none"] = "opposite"
+    occlusion_gap: float = 0.15
+    range_bins_m: tuple[float, ...] = (0.0, 10.0, 20.0, 40.0, 80.0)
+    pictures: int = 6
+
+    def __post_init__(self) -> None:
+        edges = self.range_bins_m
+        if len(edges) < 2 or any(low >= high for low, high in pairwise(edges)):
+            raise ConfigError(f"range_bins_m must be two or more ascending edges, got {edges}")
+        if self.pictures < 0:
+            raise ConfigError(f"pictures must be 0 or more, got {self.pictures}")
+        protocol_named(self.profile, self.switches)
+
+    @property
+    def protocol(self) -> ScoreProtocol:
+        """The profile with its switches applied."""
+        return protocol_named(self.profile, self.switches)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScore:
+    """Scores of one frame.
+
+    Attributes:
+        stamp_ns: the image's stamp.
+        truth_stamp_ns: the truth's stamp.
+        truth_pixels: reference pixels that count, `model.count` of which were predicted.
+        model: the prediction.
+        aligned: the prediction after scaling by `scale`.
+        scale: median(reference) / median(prediction), NaN without pixels.
+        constant: one depth for every pixel of the recording.
+        bins: the prediction per range bin.
+        devkit: the prediction in the KITTI leaderboard's terms.
+    """
+
+    stamp_ns: int
+    truth_stamp_ns: int
+    truth_pixels: int
+    model: DepthErrors
+    aligned: DepthErrors
+    scale: float
+    constant: DepthErrors
+    bins: tuple[DepthErrors, ...]
+    devkit: DevkitErrors
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Scores of a recording, averaged as the protocol says; names as in `FrameScore`.
+
+    Attributes:
+        constant_m: the depth of the constant baseline, the median of all reference depths.
+        unpredicted_frames: matched frames for which there was no prediction; not scored.
+    """
+
+    model: DepthErrors
+    aligned: DepthErrors
+    constant: DepthErrors
+    constant_m: float
+    bins: tuple[DepthErrors, ...]
+    devkit: DevkitErrors
+    frames: int
+    unpredicted_frames: int
+    truth_pixels: int
+    median_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The result of `evaluate_bag`."""
+
+    config: EvaluationConfig
+    recording: Recording
+    summary: Summary
+    frames: tuple[FrameScore, ...]
+    pictures: tuple[FramePictures, ...]
+
+
+def evaluate_bag(
+    bag: str | Path,
+    predictor: Predictor | FramePredictor,
+    config: EvaluationConfig | None = None,
+    *,
+    track: Callable[[Iterable[Frame], int], Iterable[Frame]] = lambda frames, _: frames,
+) -> Evaluation:
+    """Score depth predictions on every frame of a recording that has a truth.
+
+    Args:
+        bag: anything `BagReader` opens.
+        predictor: `(rgb, camera) -> depth_m (H, W)`, or a `FramePredictor`.
+        config: protocol, topics, truth; the default is LiDAR truth of all ranges up to 80 m.
+        track: wraps the frames while they are worked through, to show progress.
+
+    Raises:
+        BagError: the recording is unreadable, lacks something, or no truth falls into an image.
+        MonoDepthError: of any other kind, from decoding or the predictor.
+    """
+    config = config or EvaluationConfig()
+    recording = Recording(bag, config.frames)
+    constant_m = median_reference(recording, config)
+    drawn = _evenly_spread(len(recording.pairs), config.pictures)
+    scores: list[FrameScore] = []
+    pictures: list[FramePictures] = []
+    unpredicted = 0
+    for index, frame in enumerate(track(recording.frames(), len(recording.pairs))):
+        prediction_m = _predict(predictor, frame)
+        if prediction_m is None:
+            unpredicted += 1
+            continue
+        reference_m = reference_depth(frame, config)
+        scores.append(score_frame(frame, prediction_m, reference_m, constant_m, config))
+        if index in drawn and frame.rgb is not None:
+            title = f"frame {index}, stamp {frame.stamp_ns} ns"
+            scale_m = config.range_bins_m[-1]
+            pictures.append(draw_frame(title, frame.rgb, prediction_m, reference_m, scale_m))
+    summary = summarise(scores, constant_m, unpredicted, config)
+    return Evaluation(config, recording, summary, tuple(scores), tuple(pictures))
+
+
+def reference_depth(frame: Frame, config: EvaluationConfig) -> npt.NDArray[np.float32]:
+    """Return the truth on the image's pixels, (H, W) metres, NaN = none."""
+    if frame.depth_m is not None:
+        return frame.depth_m
+    if frame.lidar_points_m is None or frame.camera_from_lidar is None:
+        raise BagError("a frame needs LiDAR points and their transform, or a depth image")
+    depth_m = lidar_to_depth(frame.lidar_points_m, frame.camera_from_lidar, frame.camera)
+    if config.occlusion == "none":
+        return depth_m
+    return drop_occluded(depth_m, config.occlusion_gap)
+
+
+def median_reference(recording: Recording, config: EvaluationConfig) -> float:
+    """Return the median of all reference depths that the protocol counts, to 0.01 %.
+
+    Raises:
+        BagError: there is none, which mostly means a wrong transform or camera.
+    """
+    counts = np.zeros(_LOG_EDGES.size - 1, np.int64)
+    for frame in recording.frames(with_images=False):
+        reference_m = reference_depth(frame, config)
+        _, values, _ = select_pixels(reference_m, reference_m, config.protocol)
+        counts += np.histogram(np.log(values), _LOG_EDGES)[0]
+    if counts.sum() == 0:
+        raise BagError(
+            f"no depth of {recording.topics.truth} falls into the scored part of an image of "
+            f"{recording.topics.image}; check the profile's window and the transform between "
+            "camera and LiDAR"
+        )
+    middle = np.searchsorted(np.cumsum(counts), (counts.sum() + 1) // 2)
+    return float(np.exp((_LOG_EDGES[middle] + _LOG_EDGES[middle + 1]) / 2))
+
+
+def score_frame(
+    frame: Frame,
+    prediction_m: FloatArray,
+    reference_m: FloatArray,
+    constant_m: float,
+    config: EvaluationConfig,
+) -> FrameScore:
+    """Score one frame; both maps are (H, W) metres on the image's pixels."""
+    protocol = config.protocol
+    p, g, truth_pixels = select_pixels(prediction_m, reference_m, protocol)
+    aligned = select_pixels(prediction_m, reference_m, replace(protocol, alignment="median"))
+    constant = np.full(reference_m.shape, constant_m)
+    constant_p, constant_g, _ = select_pixels(constant, reference_m, protocol)
+    edges = config.range_bins_m
+    bins = [(g >= low) & (g < high) for low, high in pairwise(edges)]
+    return FrameScore(
+        stamp_ns=frame.stamp_ns,
+        truth_stamp_ns=frame.truth_stamp_ns,
+        truth_pixels=truth_pixels,
+        model=pixel_errors(p, g),
+        aligned=pixel_errors(*aligned[:2]),
+        scale=median_scale(p, g) if p.size else math.nan,
+        constant=pixel_errors(constant_p, constant_g),
+        bins=tuple(pixel_errors(p[inside], g[inside]) for inside in bins),
+        devkit=devkit_errors(p, g),
+    )
+
+
+def summarise(
+    scores: list[FrameScore], constant_m: float, unpredicted: int, config: EvaluationConfig
+) -> Summary:
+    """Average frame scores as the protocol says."""
+    average = mean_over_images if config.protocol.average == "images" else pool_over_pixels
+    scales = [s.scale for s in scores if not math.isnan(s.scale)]
+    return Summary(
+        model=average([s.model for s in scores]),
+        aligned=average([s.aligned for s in scores]),
+        constant=average([s.constant for s in scores]),
+        constant_m=constant_m,
+        bins=tuple(
+            average([s.bins[i] for s in scores]) for i in range(len(config.range_bins_m) - 1)
+        ),
+        devkit=mean_over_images_devkit([s.devkit for s in scores]),
+        frames=len(scores),
+        unpredicted_frames=unpredicted,
+        truth_pixels=sum(s.truth_pixels for s in scores),
+        median_scale=float(np.median(scales)) if scales else math.nan,
+    )
+
+
+def _predict(predictor: Predictor | FramePredictor, frame: Frame) -> FloatArray | None:
+    if hasattr(predictor, "predict_frame"):
+        return predictor.predict_frame(frame)
+    if frame.rgb is None:
+        raise BagError("a frame without its image cannot be predicted")
+    return predictor(frame.rgb, frame.camera)
+
+
+def _evenly_spread(count: int, wanted: int) -> set[int]:
+    return set(np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist())

@@ -1,0 +1,118 @@
+"""Which topics of a recording are the camera and the truth, when the user does not say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from mono_depth_ros.bags.reader import BagReader, describe
+from mono_depth_ros.errors import BagError
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
+
+_DEPTH_ENCODING = re.compile(r"32FC1|16UC1|mono16")
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics an evaluation reads; `truth` is a point cloud or a depth image."""
+
+    image: str
+    camera_info: str
+    truth: str
+
+
+def find_topics(
+    reader: BagReader,
+    image: str | None = None,
+    camera_info: str | None = None,
+    truth: str | None = None,
+    *,
+    depth_truth: bool = False,
+) -> Topics:
+    """Choose the topics of a recording by type; names given by the user are only checked.
+
+    Of a raw image and its compressed copy the raw one is taken. The camera_info is the image's
+    sibling (`X/image` and `X/camera_info`), or the only one there is.
+
+    Raises:
+        BagError: nothing fits, or several topics fit equally well; the message lists them.
+    """
+    pictures = (IMAGE, COMPRESSED_IMAGE)
+    image = _checked(reader, image, pictures) or _only(
+        _colour_images(reader), "camera image", reader
+    )
+    camera_info = _checked(reader, camera_info, (CAMERA_INFO,)) or _camera_info_of(image, reader)
+    if depth_truth:
+        depth_images = _depth_images(reader)
+        truth = _checked(reader, truth, (IMAGE,)) or _only(depth_images, "depth image", reader)
+    else:
+        clouds = _of_type(reader, (POINT_CLOUD,))
+        truth = _checked(reader, truth, (POINT_CLOUD,)) or _only(clouds, "LiDAR cloud", reader)
+    return Topics(image, camera_info, truth)
+
+
+def _checked(reader: BagReader, topic: str | None, types: Collection[str]) -> str | None:
+    if topic is not None and reader.topics.get(topic) not in types:
+        raise BagError(
+            f"{reader.path} has no topic {topic} of type {' or '.join(types)}; "
+            f"it has {describe(reader.topics)}"
+        )
+    return topic
+
+
+def _only(candidates: list[str], what: str, reader: BagReader) -> str:
+    if not candidates:
+        raise BagError(f"{reader.path} has no {what}; it has {describe(reader.topics)}")
+    if len(candidates) > 1:
+        raise BagError(
+            f"{reader.path} has several topics for the {what}: {', '.join(candidates)}; name one"
+        )
+    return candidates[0]
+
+
+def _of_type(reader: BagReader, types: Collection[str]) -> list[str]:
+    return sorted(t for t, kind in reader.topics.items() if kind in types and reader.counts[t])
+
+
+def _colour_images(reader: BagReader) -> list[str]:
+    raw = set(_of_type(reader, (IMAGE,)))
+    if len(raw) > 1:
+        raw -= set(_depth_images(reader))
+    compressed = {
+        topic
+        for topic in _of_type(reader, (COMPRESSED_IMAGE,))
+        if not topic.endswith("/compressedDepth") and topic.removesuffix("/compressed") not in raw
+    }
+    candidates = sorted(raw | compressed)
+    with_info = [t for t in candidates if _sibling(t) in reader.topics]
+    return with_info if len(with_info) == 1 else candidates
+
+
+def _depth_images(reader: BagReader) -> list[str]:
+    """Return the Image topics whose first message is a depth image."""
+    waiting, depth = set(_of_type(reader, (IMAGE,))), []
+    while waiting:
+        found = next(reader.messages(waiting), None)
+        if found is None:
+            break
+        topic, _, message = found
+        waiting.discard(topic)
+        if _DEPTH_ENCODING.fullmatch(message.encoding):
+            depth.append(topic)
+    return sorted(depth)
+
+
+def _camera_info_of(image: str, reader: BagReader) -> str:
+    if reader.topics.get(_sibling(image)) == CAMERA_INFO:
+        return _sibling(image)
+    return _only(_of_type(reader, (CAMERA_INFO,)), f"camera_info of {image}", reader)
+
+
+def _sibling(image: str) -> str:
+    return image.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from mono_depth_ros.bags.kitti import import_drive, parse_timestamps, read_calibration
+from mono_depth_ros.bags.reader import BagReader
+from mono_depth_ros.cli.main import main
+from mono_depth_ros.decoding import camera_info_to_intrinsics, image_to_rgb, point_cloud_fields
+from mono_depth_ros.errors import DataError
+from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.geometry import project_points, transform_points
+
+SIZE = (4, 6)
+CAMERAS = {
+    "S_rect_02": "6 4",
+    "P_rect_02": "2 0 3 0.5 0 2 1 0.1 0 0 1 0.02",
+    # A quarter turn about the optical axis, so that order and direction of the products show.
+    "R_rect_00": "0 -1 0 1 0 0 0 0 1",
+}
+VELODYNE = {"R": "0 -1 0 0 0 -1 1 0 0", "T": "0.1 -0.2 -0.3"}
+
+
+def write_calibration(folder, cameras=CAMERAS, velodyne=VELODYNE):
+    for name, values in (("cam_to_cam", cameras), ("velo_to_cam", velodyne)):
+        lines = ["calib_time: 09-Jan-2012 13:57:47", *(f"{k}: {v}" for k, v in values.items())]
+        (folder / f"calib_{name}.txt").write_text("\n".join(lines) + "\n")
+
+
+def write_drive(day, images=(0, 1, 2), sweeps=(0, 1, 2), stamps=True):
+    drive = day / "2011_09_26_drive_0001_sync"
+    for name in ("image_02", "velodyne_points"):
+        (drive / name / "data").mkdir(parents=True)
+    for frame in images:
+        bgr = np.full((*SIZE, 3), (10, 20, 30 + frame), np.uint8)
+        cv2.imwrite(str(drive / "image_02" / "data" / f"{frame:010d}.png"), bgr)
+    for frame in sweeps:
+        points = np.array([[10.0, 1.0, 2.0, 0.5], [frame, 0.0, 0.0, 0.25]], np.float32)
+        points.tofile(drive / "velodyne_points" / "data" / f"{frame:010d}.bin")
+    if stamps:
+        for name, fraction in (("image_02", "964389445"), ("velodyne_points", "951199348")):
+            lines = [f"2011-09-26 13:02:{25 + frame:02d}.{fraction}" for frame in range(3)]
+            (drive / name / "timestamps.txt").write_text("\n".join(lines) + "\n")
+    write_calibration(day)
+    return drive
+
+
+def messages_of(bag):
+    with BagReader(bag) as reader:
+        return list(reader.messages())
+
+
+def test_import_writes_every_topic(tmp_path):
+    drive = write_drive(tmp_path)
+    summary = import_drive(drive, tmp_path / "bag")
+    assert (summary.images, summary.sweeps) == (3, 3)
+    messages = messages_of(tmp_path / "bag")
+    topics = [topic for topic, _, _ in messages]
+    assert topics.count("/tf_static") == 1
+    for topic in ("/camera/image_raw", "/camera/camera_info", "/lidar/points"):
+        assert topics.count(topic) == 3
+    by_topic = {topic: message for topic, _, message in reversed(messages)}
+    rgb = image_to_rgb(by_topic["/camera/image_raw"])
+    assert rgb.shape == (*SIZE, 3)
+    assert rgb[0, 0].tolist() == [30, 20, 10]
+    info = by_topic["/camera/camera_info"]
+    assert info.p.tolist() == [2, 0, 3, 0, 0, 2, 1, 0, 0, 0, 1, 0]
+    assert not info.d.any()
+    fields = point_cloud_fields(by_topic["/lidar/points"])
+    assert {name: values.tolist() for name, values in fields.items()} == {
+        "x": [10.0, 0.0],
+        "y": [1.0, 0.0],
+        "z": [2.0, 0.0],
+        "intensity": [0.5, 0.25],
+    }
+
+
+def test_stamps_are_exact_to_the_nanosecond(tmp_path):
+    import_drive(write_drive(tmp_path), tmp_path / "bag")
+    stamps = [ns for topic, ns, _ in messages_of(tmp_path / "bag") if topic == "/camera/image_raw"]
+    # date -u -d '2011-09-26 13:02:25' +%s = 1317042145
+    assert stamps == [1_317_042_145_964_389_445 + second * 10**9 for second in range(3)]
+
+
+def test_timestamps_skip_lost_frames_and_refuse_nonsense(tmp_path):
+    file = tmp_path / "timestamps.txt"
+    file.write_text("1970-01-01 00:00:01.000000001\n\n1970-01-02 00:00:00.5\n1970-01-01 00:01:00\n")
+    assert parse_timestamps(file) == {0: 1_000_000_001, 2: 86_400_500_000_000, 3: 60_000_000_000}
+    file.write_text("yesterday\n")
+    with pytest.raises(DataError, match="line 1"):
+        parse_timestamps(file)
+
+
+def test_without_timestamps_the_frame_number_counts(tmp_path, caplog):
+    drive = write_drive(tmp_path, stamps=False)
+    with caplog.at_level(logging.WARNING):
+        summary = import_drive(drive, tmp_path / "bag", storage="sqlite3")
+    assert "0.1036 s" in summary.clock
+    assert "timestamps.txt" in caplog.text
+    stamps = [ns for topic, ns, _ in messages_of(tmp_path / "bag") if topic == "/lidar/points"]
+    assert stamps == [0, 103_600_000, 207_200_000]
+
+
+def test_frames_that_lack_a_half_keep_the_other(tmp_path, caplog):
+    drive = write_drive(tmp_path, images=(0, 2), sweeps=(1, 2))
+    with caplog.at_level(logging.WARNING):
+        summary = import_drive(drive, tmp_path / "bag")
+    assert (summary.images, summary.sweeps) == (2, 2)
+    assert "2 frames lack" in caplog.text
+    assert len(Recording(tmp_path / "bag", FrameConfig()).pairs) == 1
+
+
+def test_projection_through_the_bag_equals_kittis_formula(tmp_path):
+    import_drive(write_drive(tmp_path), tmp_path / "bag")
+    recording = Recording(tmp_path / "bag", FrameConfig())
+    frame = next(recording.frames())
+    points = np.random.default_rng(0).uniform(1.0, 20.0, (50, 3))
+
+    projection = np.array(CAMERAS["P_rect_02"].split(), float).reshape(3, 4)
+    rectification, extrinsic = np.eye(4), np.eye(4)
+    rectification[:3, :3] = np.array(CAMERAS["R_rect_00"].split(), float).reshape(3, 3)
+    extrinsic[:3, :3] = np.array(VELODYNE["R"].split(), float).reshape(3, 3)
+    extrinsic[:3, 3] = np.array(VELODYNE["T"].split(), float)
+    u, v, w = projection @ rectification @ extrinsic @ np.vstack([points.T, np.ones(50)])
+
+    in_camera = transform_points(frame.camera_from_lidar, points)
+    u_px, v_px, depth_m = project_points(in_camera, frame.camera)
+    np.testing.assert_allclose(u_px, u / w, rtol=1e-9)
+    np.testing.assert_allclose(v_px, v / w, rtol=1e-9)
+    np.testing.assert_allclose(depth_m, w, rtol=1e-9)
+
+
+def test_calibration_errors_name_the_entry(tmp_path):
+    write_calibration(tmp_path, {k: v for k, v in CAMERAS.items() if k != "P_rect_02"})
+    with pytest.raises(DataError, match="no P_rect_02 of 12 numbers"):
+        read_calibration(tmp_path, SIZE)
+    write_calibration(tmp_path, velodyne={**VELODYNE, "T": "1 2 x"})
+    with pytest.raises(DataError, match="no T of 3 numbers"):
+        read_calibration(tmp_path, SIZE)
+    write_calibration(tmp_path)
+    with pytest.raises(DataError, match="images are 8x12"):
+        read_calibration(tmp_path, (8, 12))
+    (tmp_path / "calib_velo_to_cam.txt").unlink()
+    with pytest.raises(DataError, match="beside the drive folder"):
+        read_calibration(tmp_path, SIZE)
+
+
+def test_drive_errors(tmp_path):
+    drive = write_drive(tmp_path)
+    with pytest.raises(DataError, match="pass one of its drives: 2011_09_26_drive_0001_sync"):
+        import_drive(tmp_path, tmp_path / "bag")
+    with pytest.raises(DataError, match="no KITTI drive"):
+        import_drive(tmp_path / "other_sync", tmp_path / "bag")
+    sweep = drive / "velodyne_points" / "data" / "0000000001.bin"
+    sweep.write_bytes(sweep.read_bytes()[:-3])
+    with pytest.raises(DataError, match="not a multiple of 16"):
+        import_drive(drive, tmp_path / "bag")
+    sweep.unlink()
+    (drive / "image_02" / "data" / "0000000001.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"0000000001\.png is no picture"):
+        import_drive(drive, tmp_path / "bag")
+    (drive / "image_02" / "timestamps.txt").write_text("2011-09-26 13:02:25\n")
+    with pytest.raises(DataError, match="no time for frame 1"):
+        import_drive(drive, tmp_path / "bag")
+    assert not (tmp_path / "bag").exists()
+
+
+def test_command_line(tmp_path, capsys):
+    drive = write_drive(tmp_path)
+    assert main(["import-kitti", str(drive), str(tmp_path / "bag")]) == 0
+    assert "3 images, 3 LiDAR sweeps" in capsys.readouterr().out
+    assert main(["import-kitti", str(drive), str(tmp_path / "bag")]) == 1
+    assert "exists already" in capsys.readouterr().err
+    with BagReader(tmp_path / "bag") as reader:
+        _, _, info = next(reader.messages(["/camera/camera_info"]))
+    assert camera_info_to_intrinsics(info).width == 6
