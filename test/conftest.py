@@ -12,6 +12,10 @@ from mono_depth_ros.config import to_mapping
 from mono_depth_ros.models import create_model
 from mono_depth_ros.models.base import ImageSize
 
+# The tests' networks are tiny: a second thread costs more in barriers than it saves, and a great
+# deal more on a computer that is busy with something else.
+torch.set_num_threads(1)
+
 TINY_PWA = {
     "image_size": {"height": 64, "width": 96},
     "backbone_width": 0.25,

@@ -26,7 +26,8 @@ class WorldDataConfig:
         render_scale: frames are rendered this much larger than the network's image and shrunk by
             area average, as a camera image is in the node.
         focal_jitter: largest relative change of the focal length from frame to frame.
-        workers: processes that load and augment while the network computes.
+        workers: processes that render missing frames, and that load and augment while the network
+            computes; 0 does both in the training process itself.
     """
 
     kind: Literal["rooms", "streets"]
@@ -37,7 +38,7 @@ class WorldDataConfig:
     validation_frames_per_scene: int = 2
     render_scale: float = 1.5
     focal_jitter: float = 0.2
-    workers: int = 1
+    workers: int = 2
 
     def __post_init__(self) -> None:
         first, last = self.train_seeds, self.validation_seeds

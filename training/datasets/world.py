@@ -45,7 +45,13 @@ def prepare(config: WorldDataConfig, size: ImageSize) -> tuple[Path, Path]:
         name = f"{config.kind}_{camera.width}x{camera.height}_{seeds[0]}_{seeds[1]}_{frames}"
         folder = CHECKOUT / config.folder / name
         write_dataset(
-            folder, config.kind, range(*seeds), frames, camera, focal_jitter=config.focal_jitter
+            folder,
+            config.kind,
+            range(*seeds),
+            frames,
+            camera,
+            workers=max(config.workers, 1),
+            focal_jitter=config.focal_jitter,
         )
         folders.append(folder)
     return folders[0], folders[1]

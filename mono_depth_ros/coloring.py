@@ -1,0 +1,38 @@
+"""Colour pictures of depth, for people."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+
+class DepthColorizer:
+    """Colour pictures of depth: red is near, blue is far, black is unknown.
+
+    Args:
+        max_depth_m: depth of the last colour, metres; the colours are linear in depth from 0 to it.
+    """
+
+    def __init__(self, max_depth_m: float) -> None:
+        self._steps_per_m = 254.0 / max_depth_m
+        turbo_bgr = cv2.applyColorMap(
+            np.arange(256, dtype=np.uint8)[::-1, None], cv2.COLORMAP_TURBO
+        )
+        self._palette = np.ascontiguousarray(turbo_bgr[..., ::-1])
+        self._palette[0] = 0
+        self._steps = np.empty((0, 0), np.float32)
+        self._index = np.empty((0, 0), np.uint8)
+        self._rgb = np.empty((0, 0, 3), np.uint8)
+
+    def __call__(self, depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Return (H, W) float32 metres as (H, W, 3) uint8 RGB; the next call reuses the array."""
+        if self._steps.shape != depth_m.shape:
+            self._steps, self._index = np.empty_like(depth_m), np.empty(depth_m.shape, np.uint8)
+            self._rgb = np.empty((*depth_m.shape, 3), np.uint8)
+        np.multiply(depth_m, self._steps_per_m, out=self._steps)
+        self._steps += 1.0  # index 0 is kept for "unknown"
+        cv2.patchNaNs(self._steps, 0.0)
+        cv2.convertScaleAbs(self._steps, self._index)
+        cv2.applyColorMap(self._index, self._palette, self._rgb)
+        return self._rgb

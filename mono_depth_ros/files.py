@@ -1,0 +1,55 @@
+"""Pictures and depth as files, written under a temporary name and renamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mono_depth_ros.errors import DataError
+
+_LARGEST_MM = 65535
+
+
+def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) uint8 RGB, turned upright by its EXIF tag, 16 bit cut to 8.
+
+    Raises:
+        DataError: the file is missing or is no picture.
+    """
+    if not path.is_file():
+        raise DataError(f"no picture at {path}")
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise DataError(f"{path} is no picture that OpenCV reads; convert it to PNG or JPEG")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def write_rgb(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) uint8 RGB in the format of the path's suffix."""
+    _write_picture(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+
+
+def write_depth_png(path: Path, depth_m: npt.NDArray[np.float32]) -> None:
+    """Write depth as a 16-bit PNG of millimetres (REP 118): 0 = unknown, at most 65.535 m."""
+    millimetres = np.rint(np.nan_to_num(depth_m, nan=0.0, posinf=0.0) * 1000.0)
+    _write_picture(path, np.clip(millimetres, 0, _LARGEST_MM).astype(np.uint16))
+
+
+def write_depth_npy(path: Path, depth_m: npt.NDArray[np.float32]) -> None:
+    """Write depth as a NumPy file of float32 metres, NaN = unknown."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    np.save(temporary, depth_m)
+    temporary.replace(path)
+
+
+def _write_picture(path: Path, pixels: npt.NDArray) -> None:
+    encoded, data = cv2.imencode(path.suffix, pixels)
+    if not encoded:
+        raise DataError(f"OpenCV cannot write {path.suffix} files; use .png or .jpg")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary.write_bytes(data.tobytes())
+    temporary.replace(path)
