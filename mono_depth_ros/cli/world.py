@@ -1,0 +1,147 @@
+"""`mono_depth world`: a bag or a training set of the procedural world."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mono_depth_ros.cli.progress import progress
+from mono_depth_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mono_depth_ros.world.recording import RecordingConfig
+
+ODOM, BASE, CAMERA, LIDAR = "odom", "base_link", "camera_optical_frame", "lidar"
+HELP = "write a bag or a training set of the procedural world"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `mono_depth world`."""
+    parser.add_argument("out", type=Path, help="bag or data set folder to write")
+    parser.add_argument(
+        "--kind", default="rooms", help="rooms (up to 10 m) or streets (up to 80 m)"
+    )
+    parser.add_argument(
+        "--size", type=_size, help="image size WxH (default: the kind's own camera)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--workers", type=int, help="processes on the CPU (default: all cores)")
+    bag = parser.add_argument_group("bag (default)")
+    bag.add_argument("--seed", type=int, default=0, help="scene to drive or walk through")
+    bag.add_argument(
+        "--frames", type=int, default=100, help="camera frames, each with a LiDAR scan"
+    )
+    bag.add_argument("--rate", type=float, default=10.0, help="frames per second")
+    bag.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap")
+    bag.add_argument("--lidar", choices=("64", "16"), default="64", help="number of beams")
+    data = parser.add_argument_group("training set")
+    data.add_argument(
+        "--dataset", action="store_true", help="write rgb, depth and labels instead of a bag"
+    )
+    data.add_argument(
+        "--seeds", type=_seeds, default=range(100), help="scenes FIRST:LAST (LAST left out)"
+    )
+    data.add_argument("--frames-per-scene", type=int, default=16, help="views of every scene")
+    data.add_argument(
+        "--format", choices=("jpg", "png"), default="jpg", help="of the colour images"
+    )
+    data.add_argument(
+        "--focal-jitter", type=float, default=0.0, help="vary the focal length by this share"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what was asked for."""
+    return _write_dataset(args) if args.dataset else _write_bag(args)
+
+
+def write_bag(path: Path, config: RecordingConfig, storage: str = "mcap") -> Iterator[int]:
+    """Write a rosbag2, yielding each frame's stamp in nanoseconds once it is in the bag.
+
+    The bag gets its name when the iterator is exhausted.
+
+    Raises:
+        BagError: the bag cannot be written.
+        DeviceError: the device does not exist.
+    """
+    from mono_depth_ros.bags.writer import BagWriter
+    from mono_depth_ros.world.catalogue import make_scene
+    from mono_depth_ros.world.recording import FIRST_STAMP_NS, moments
+
+    scene = make_scene(config.kind, config.seed)
+    mounting = [(BASE, CAMERA, scene.base_from_camera), (BASE, LIDAR, scene.base_from_lidar)]
+    with BagWriter(path, storage) as writer:
+        writer.write_transforms("/tf_static", FIRST_STAMP_NS, mounting)
+        for moment in moments(config):
+            stamp_ns, frame = moment.stamp_ns, moment.frame
+            writer.write_transforms("/tf", stamp_ns, [(ODOM, BASE, moment.odom_from_base)])
+            writer.write_camera_info("/camera/camera_info", stamp_ns, CAMERA, frame.camera)
+            writer.write_image("/camera/image_raw", stamp_ns, CAMERA, frame.rgb)
+            writer.write_points("/lidar/points", stamp_ns, LIDAR, moment.points)
+            writer.write_depth("/ground_truth/depth", stamp_ns, CAMERA, frame.depth_m)
+            yield stamp_ns
+
+
+def _write_bag(args: argparse.Namespace) -> int:
+    from mono_depth_ros.world.recording import RecordingConfig
+
+    config = RecordingConfig(
+        kind=args.kind,
+        seed=args.seed,
+        frames=args.frames,
+        rate_hz=args.rate,
+        lidar=args.lidar,
+        size=args.size,
+        device=args.device,
+        workers=args.workers,
+    )
+    for _ in progress(write_bag(args.out, config, args.storage), config.frames, "frames"):
+        pass
+    print(f"{args.out}: {config.frames} frames of {config.kind} {config.seed}")
+    return 0
+
+
+def _write_dataset(args: argparse.Namespace) -> int:
+    from mono_depth_ros.world.catalogue import make_scene
+    from mono_depth_ros.world.dataset import dataset_frames
+    from mono_depth_ros.world.recording import camera_of
+
+    if not len(args.seeds):
+        raise ConfigError(
+            "--seeds names no scene; write FIRST:LAST with LAST above FIRST, for example 0:200"
+        )
+    camera = camera_of(make_scene(args.kind, args.seeds[0]), args.size)
+    frames = dataset_frames(
+        args.out,
+        args.kind,
+        args.seeds,
+        args.frames_per_scene,
+        camera,
+        args.device,
+        args.workers,
+        focal_jitter=args.focal_jitter,
+        image_format=args.format,
+    )
+    total = len(args.seeds) * args.frames_per_scene
+    for _ in progress(frames, total, "frames"):
+        pass
+    print(f"{args.out}: {total} frames of {len(args.seeds)} {args.kind}")
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Parse WxH into (height, width)."""
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"size {text!r} must look like 640x480 (width x height)")
+    return int(height), int(width)
+
+
+def _seeds(text: str) -> range:
+    """Parse FIRST:LAST."""
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdigit() and last.isdigit()):
+        raise argparse.ArgumentTypeError(f"seeds {text!r} must look like 0:200")
+    return range(int(first), int(last))
