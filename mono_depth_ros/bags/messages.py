@@ -145,6 +145,11 @@ def transforms_message(
     return types["tf2_msgs/msg/TFMessage"](transforms=stamped)
 
 
+def stamp_ns(header: Any) -> int:
+    """Return the stamp of a std_msgs/Header, nanoseconds."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
 def _header(stamp_ns: int, frame_id: str) -> Any:
     seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
     if not 0 <= seconds < 2**31:

@@ -23,7 +23,7 @@ from mono_depth_ros.decoding import (
 )
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError
 from mono_depth_ros.evaluation.association import match_nearest
-from mono_depth_ros.evaluation.topics import COMPRESSED_IMAGE, TRANSFORMS, find_topics
+from mono_depth_ros.bags.topics import COMPRESSED_IMAGE, TRANSFORMS, find_topics
 from mono_depth_ros.evaluation.transforms import StaticTransforms
 from mono_depth_ros.geometry import Intrinsics, transform_from_quaternion
 

@@ -1,4 +1,4 @@
-"""Which topics of a recording are the camera and the truth, when the user does not say."""
+"""Which topics of a recording are the camera and its truth, when the user does not say."""
 
 from __future__ import annotations
 
@@ -37,17 +37,10 @@ def find_topics(
 ) -> Topics:
     """Choose the topics of a recording by type; names given by the user are only checked.
 
-    Of a raw image and its compressed copy the raw one is taken. The camera_info is the image's
-    sibling (`X/image` and `X/camera_info`), or the only one there is.
-
     Raises:
         BagError: nothing fits, or several topics fit equally well; the message lists them.
     """
-    pictures = (IMAGE, COMPRESSED_IMAGE)
-    image = _checked(reader, image, pictures) or _only(
-        _colour_images(reader), "camera image", reader
-    )
-    camera_info = _checked(reader, camera_info, (CAMERA_INFO,)) or _camera_info_of(image, reader)
+    image, camera_info = find_camera(reader, image, camera_info)
     if depth_truth:
         depth_images = _depth_images(reader)
         truth = _checked(reader, truth, (IMAGE,)) or _only(depth_images, "depth image", reader)
@@ -55,6 +48,24 @@ def find_topics(
         clouds = _of_type(reader, (POINT_CLOUD,))
         truth = _checked(reader, truth, (POINT_CLOUD,)) or _only(clouds, "LiDAR cloud", reader)
     return Topics(image, camera_info, truth)
+
+
+def find_camera(
+    reader: BagReader, image: str | None = None, camera_info: str | None = None
+) -> tuple[str, str]:
+    """Choose a camera's image and camera_info topics; names given by the user are only checked.
+
+    Of a raw image and its compressed copy the raw one is taken. The camera_info is the image's
+    sibling (`X/image` and `X/camera_info`), or the only one there is.
+
+    Raises:
+        BagError: as `find_topics`.
+    """
+    pictures = (IMAGE, COMPRESSED_IMAGE)
+    image = _checked(reader, image, pictures) or _only(
+        _colour_images(reader), "camera image", reader
+    )
+    return image, _checked(reader, camera_info, (CAMERA_INFO,)) or _camera_info_of(image, reader)
 
 
 def _checked(reader: BagReader, topic: str | None, types: Collection[str]) -> str | None:
