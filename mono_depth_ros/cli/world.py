@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mono_depth_ros.cli.progress import progress
 from mono_depth_ros.errors import ConfigError
 
-if TYPE_CHECKING:
-    from mono_depth_ros.world.recording import RecordingConfig
-
-ODOM, BASE, CAMERA, LIDAR = "odom", "base_link", "camera_optical_frame", "lidar"
 HELP = "write a bag or a training set of the procedural world"
 
 
@@ -57,34 +51,8 @@ def run(args: argparse.Namespace) -> int:
     return _write_dataset(args) if args.dataset else _write_bag(args)
 
 
-def write_bag(path: Path, config: RecordingConfig, storage: str = "mcap") -> Iterator[int]:
-    """Write a rosbag2, yielding each frame's stamp in nanoseconds once it is in the bag.
-
-    The bag gets its name when the iterator is exhausted.
-
-    Raises:
-        BagError: the bag cannot be written.
-        DeviceError: the device does not exist.
-    """
-    from mono_depth_ros.bags.writer import BagWriter
-    from mono_depth_ros.world.catalogue import make_scene
-    from mono_depth_ros.world.recording import FIRST_STAMP_NS, moments
-
-    scene = make_scene(config.kind, config.seed)
-    mounting = [(BASE, CAMERA, scene.base_from_camera), (BASE, LIDAR, scene.base_from_lidar)]
-    with BagWriter(path, storage) as writer:
-        writer.write_transforms("/tf_static", FIRST_STAMP_NS, mounting)
-        for moment in moments(config):
-            stamp_ns, frame = moment.stamp_ns, moment.frame
-            writer.write_transforms("/tf", stamp_ns, [(ODOM, BASE, moment.odom_from_base)])
-            writer.write_camera_info("/camera/camera_info", stamp_ns, CAMERA, frame.camera)
-            writer.write_image("/camera/image_raw", stamp_ns, CAMERA, frame.rgb)
-            writer.write_points("/lidar/points", stamp_ns, LIDAR, moment.points)
-            writer.write_depth("/ground_truth/depth", stamp_ns, CAMERA, frame.depth_m)
-            yield stamp_ns
-
-
 def _write_bag(args: argparse.Namespace) -> int:
+    from mono_depth_ros.bags.world import write_world_bag
     from mono_depth_ros.world.recording import RecordingConfig
 
     config = RecordingConfig(
@@ -97,7 +65,7 @@ def _write_bag(args: argparse.Namespace) -> int:
         device=args.device,
         workers=args.workers,
     )
-    for _ in progress(write_bag(args.out, config, args.storage), config.frames, "frames"):
+    for _ in progress(write_world_bag(args.out, config, args.storage), config.frames, "frames"):
         pass
     print(f"{args.out}: {config.frames} frames of {config.kind} {config.seed}")
     return 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mono_depth_ros.cli.main import main
-from mono_depth_ros.cli.world import write_bag
+from mono_depth_ros.bags.world import write_world_bag
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.geometry import transform_from_quaternion
 from mono_depth_ros.world import make_scene
@@ -39,7 +39,7 @@ def matrix(transform) -> np.ndarray:
 def test_bag_holds_what_the_sensors_saw(tmp_path: Path, storage: str) -> None:
     config = RecordingConfig("rooms", 4, 3, 10.0, "16", (48, 64), "cpu", 1)
     expected = list(moments(config))
-    assert list(write_bag(tmp_path / "bag", config, storage)) == [
+    assert list(write_world_bag(tmp_path / "bag", config, storage)) == [
         FIRST_STAMP_NS + k * 100_000_000 for k in range(3)
     ]
     received: dict[str, list] = {topic: [] for topic in TOPICS}
