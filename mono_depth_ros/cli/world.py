@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mono_depth_ros.cli.arguments import image_size
 from mono_depth_ros.cli.progress import progress
 from mono_depth_ros.errors import ConfigError
 
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind", default="rooms", help="rooms (up to 10 m) or streets (up to 80 m)"
     )
     parser.add_argument(
-        "--size", type=_size, help="image size WxH (default: the kind's own camera)"
+        "--size", type=image_size, help="image size WxH (default: the kind's own camera)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, help="processes on the CPU (default: all cores)")
@@ -97,14 +98,6 @@ def _write_dataset(args: argparse.Namespace) -> int:
         pass
     print(f"{args.out}: {total} frames of {len(args.seeds)} {args.kind}")
     return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Parse WxH into (height, width)."""
-    width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"size {text!r} must look like 640x480 (width x height)")
-    return int(height), int(width)
 
 
 def _seeds(text: str) -> range:

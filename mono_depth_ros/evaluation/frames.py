@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.bags.reader import BagReader
+from mono_depth_ros.bags.topics import COMPRESSED_IMAGE, TRANSFORMS, find_topics
 from mono_depth_ros.decoding import (
     camera_info_to_intrinsics,
     compressed_image_to_rgb,
@@ -23,7 +24,6 @@ from mono_depth_ros.decoding import (
 )
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError
 from mono_depth_ros.evaluation.association import match_nearest
-from mono_depth_ros.bags.topics import COMPRESSED_IMAGE, TRANSFORMS, find_topics
 from mono_depth_ros.evaluation.transforms import StaticTransforms
 from mono_depth_ros.geometry import Intrinsics, transform_from_quaternion
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.bags.reader import BagReader
+from mono_depth_ros.bags.topics import IMAGE
 from mono_depth_ros.decoding import image_to_depth
 from mono_depth_ros.errors import BagError
 from mono_depth_ros.evaluation.frames import Frame, MessageSequence, read_header
-from mono_depth_ros.bags.topics import IMAGE
 
 
 class RecordedDepth:

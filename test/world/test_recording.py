@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mono_depth_ros.cli.main import main
 from mono_depth_ros.bags.world import write_world_bag
+from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.geometry import transform_from_quaternion
 from mono_depth_ros.world import make_scene
