@@ -8,7 +8,6 @@ BIN := $(VENV)/bin
 ifneq ($(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),)
 ROS := sourced
 OTHER_ROS := wheels
-OTHER_ROS := sourced
 REQUIREMENTS := requirements.txt requirements-dev.txt
 else
 ROS := wheels

@@ -134,7 +134,7 @@ def find_checkpoint(checkpoint: str | Path) -> Path:
         CheckpointError: neither exists; the message lists the shipped names.
     """
     path = Path(checkpoint).expanduser()
-    if path.suffix == SUFFIX or path.exists():
+    if path.suffix == SUFFIX or path.is_file() or len(path.parts) > 1:
         if not path.is_file():
             raise CheckpointError(f"no checkpoint file at {path}")
         return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -36,6 +37,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}; is it a YAML file?") from error
     try:
         values = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
@@ -104,7 +107,10 @@ def with_overrides(values: Mapping[str, Any], overrides: list[str]) -> dict[str,
                 raise ConfigError(f"override {override!r}: {head} is {inner!r}, not a section")
             result[head] = with_overrides(inner, [f"{rest}={text}"])
         else:
-            result[head] = yaml.safe_load(text)
+            try:
+                result[head] = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"override {override!r}: {text!r} is not valid YAML") from error
     return result
 
 
@@ -129,8 +135,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value if isinstance(value, hint) else from_mapping(hint, value, where)
     if origin is tuple:
         return _convert_tuple(arguments, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint is float and not isinstance(value, bool):
+        # YAML 1.1 reads 1e-4, without a point, as a string.
+        with suppress(TypeError, ValueError):
+            return float(value)
     expected = origin or hint
     if expected is Any or (
         isinstance(value, expected) and not (isinstance(value, bool) and expected is not bool)

@@ -19,7 +19,8 @@ from mono_depth_ros.image_encodings import BAYER_CONVERSIONS, LAYOUTS, Layout
 
 ByteArray = npt.NDArray[np.uint8]
 
-
+JPEG_START = b"\xff\xd8"
+PNG_START = b"\x89PNG\r\n\x1a\n"
 # numpy type and units per metre.
 _DEPTH_TYPES = {"32FC1": ("f4", 1), "16UC1": ("u2", 1000)}
 _POINT_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
@@ -89,7 +90,7 @@ def compressed_image_to_rgb(message: Any) -> ByteArray:
             f"compressed image of format {text!r} holds depth; subscribe to a colour image"
         )
     data = _as_bytes(message.data)
-    _require_whole_file(data.tobytes(), text)
+    require_whole_picture(data.tobytes(), f"compressed image of format {text!r}")
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -297,23 +298,27 @@ def _nv24_to_rgb(message: Any, luma: ByteArray) -> ByteArray:
     )
 
 
-def _require_whole_file(data: bytes, text: str) -> None:
-    """Refuse truncated files, which some versions of OpenCV fill up with grey."""
-    if data.startswith(b"\xff\xd8"):
+def require_whole_picture(data: bytes, text: str) -> None:
+    """Refuse truncated JPEG and PNG files, which some versions of OpenCV fill up with grey.
+
+    Args:
+        data: the file's bytes.
+        text: what the file is, for the message.
+
+    Raises:
+        DecodingError: the end is missing, or the file is neither JPEG nor PNG.
+    """
+    if data.startswith(JPEG_START):
         # Entropy-coded data hold no markers, but a thumbnail in the header has an end of its own,
         # before the scan.
         end = data.rfind(b"\xff\xd9")
         whole = end >= 0 and data.find(b"\xff\xda", end) < 0
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+    elif data.startswith(PNG_START):
         whole = b"IEND" in data[-4096:]
     else:
-        raise DecodingError(
-            f"compressed image of format {text!r} ({len(data)} bytes) is neither JPEG nor PNG"
-        )
+        raise DecodingError(f"{text} ({len(data)} bytes) is neither JPEG nor PNG")
     if not whole:
-        raise DecodingError(
-            f"compressed image of format {text!r} is truncated at {len(data)} bytes; check the link"
-        )
+        raise DecodingError(f"{text} is truncated at {len(data)} bytes; check the sender")
 
 
 def _matrix(message: Any, name: str, length: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.decoding import JPEG_START, PNG_START, require_whole_picture
 from mono_depth_ros.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_MM = 65535
 
@@ -19,10 +23,18 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
 
     Raises:
         DataError: the file is missing or is no picture.
+        DecodingError: it is a truncated JPEG or PNG.
     """
-    if not path.is_file():
-        raise DataError(f"no picture at {path}")
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"no picture at {path}: {error.strerror}") from error
+    if data.startswith((JPEG_START, PNG_START)):
+        require_whole_picture(data, f"picture {path}")
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        bgr = None
     if bgr is None:
         raise DataError(f"{path} is no picture that OpenCV reads; convert it to PNG or JPEG")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
@@ -34,9 +46,15 @@ def write_rgb(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
 
 
 def write_depth_png(path: Path, depth_m: npt.NDArray[np.float32]) -> None:
-    """Write depth as a 16-bit PNG of millimetres (REP 118): 0 = unknown, at most 65.535 m."""
-    millimetres = np.rint(np.nan_to_num(depth_m, nan=0.0, posinf=0.0) * 1000.0)
-    _write_picture(path, np.clip(millimetres, 0, _LARGEST_MM).astype(np.uint16))
+    """Write depth as a 16-bit PNG of millimetres (REP 118).
+
+    0 is unknown; so is what 16 bits cannot hold, from 65.536 m on, which is warned of.
+    """
+    millimetres = np.rint(depth_m * 1000.0)
+    fits = (millimetres >= 0) & (millimetres <= _LARGEST_MM)
+    if np.any(millimetres > _LARGEST_MM):
+        logger.warning("%s: depth beyond 65.535 m is stored as unknown; use .npy for it", path)
+    _write_picture(path, np.where(fits, millimetres, 0).astype(np.uint16))
 
 
 def write_depth_npy(path: Path, depth_m: npt.NDArray[np.float32]) -> None:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from mono_depth_ros.checkpoint import CheckpointInfo, load_network
-from mono_depth_ros.errors import ConfigError, DeviceError, ShapeError
+from mono_depth_ros.device import resolve_device
+from mono_depth_ros.errors import ConfigError, ShapeError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
 from mono_depth_ros.preprocessing import Letterbox, Upsampling, image_to_tensor
@@ -135,27 +136,3 @@ class DepthPredictor:
         if low > 0.0 or high < math.inf:
             depth_m[(depth_m < low) | (depth_m > high)] = np.nan
         return depth_m
-
-
-def resolve_device(device: str) -> torch.device:
-    """Turn the `device` setting into a torch device.
-
-    Raises:
-        DeviceError: the device is not of this computer; nothing falls back to the CPU silently.
-    """
-    if device == "auto":
-        chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        logger.info("device auto: running on %s", chosen)
-        return chosen
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise DeviceError(f"no device {device!r}; choose auto, cpu, cuda or cuda:N") from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise DeviceError(f"device {device!r} is not supported; choose auto, cpu, cuda or cuda:N")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"device {device!r} asked for, this computer has {torch.cuda.device_count()} CUDA "
-            "devices; check the driver (nvidia-smi) or choose device:=cpu"
-        )
-    return chosen

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mono_depth_ros.cli.main import main
-from mono_depth_ros.errors import DataError
+from mono_depth_ros.errors import DataError, DecodingError
 from mono_depth_ros.files import read_rgb, write_depth_npy, write_depth_png, write_rgb
 
 
@@ -16,8 +16,8 @@ def test_depth_png_holds_millimetres(tmp_path):
     write_depth_png(tmp_path / "depth.png", depth_m)
     stored = cv2.imread(str(tmp_path / "depth.png"), cv2.IMREAD_UNCHANGED)
     assert stored.dtype == np.uint16
-    # 70 m is more than 16 bits of millimetres hold.
-    np.testing.assert_array_equal(stored, [[0, 1234, 0, 65535, 0]])
+    # 70 m is more than 16 bits of millimetres hold; a wall at 65.535 m would be a lie.
+    np.testing.assert_array_equal(stored, [[0, 1234, 0, 0, 0]])
 
 
 def test_npy_and_pictures_come_back(tmp_path):
@@ -28,6 +28,15 @@ def test_npy_and_pictures_come_back(tmp_path):
     write_rgb(tmp_path / "picture.png", rgb)
     np.testing.assert_array_equal(read_rgb(tmp_path / "picture.png"), rgb)
     assert {path.name for path in tmp_path.iterdir()} == {"depth.npy", "picture.png"}
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_truncated_pictures_are_refused(tmp_path, suffix):
+    path = tmp_path / f"scene{suffix}"
+    write_rgb(path, np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DecodingError, match="truncated"):
+        read_rgb(path)
 
 
 def test_what_is_no_picture_is_refused(tmp_path):

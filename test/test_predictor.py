@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from mono_depth_ros.checkpoint import CheckpointInfo
+from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import ConfigError, DeviceError, ShapeError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
-from mono_depth_ros.predictor import DepthPredictor, InferenceConfig, resolve_device
+from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 
 
 class RampNetwork(DepthNetwork):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,10 +64,11 @@ class TrainingState:
         """
         try:
             record = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        except Exception as error:
+            # Damaged bytes lead torch.load to errors of any kind, struct.error among them.
             raise DataError(f"training state {path} cannot be read: {error}") from error
-        if record.get("format") != FORMAT:
-            raise DataError(f"{path} has format {record.get('format')!r}, not {FORMAT}; delete it")
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise DataError(f"{path} is no training state of format {FORMAT}; delete it")
         changed = sorted(key for key in config if config[key] != record["config"].get(key))
         if changed:
             raise DataError(

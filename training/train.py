@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim import Adam
@@ -23,10 +24,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
 from mono_depth_ros.config import to_mapping
+from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import MonoDepthError
 from mono_depth_ros.metrics import DepthErrors
 from mono_depth_ros.models import DepthNetwork, create_model
-from mono_depth_ros.predictor import resolve_device
 from training.config import CHECKOUT, TrainConfig, load_network_config, load_train_config
 from training.datasets.world import WorldDataset, network_camera, prepare
 from training.loop import StepSampler, make_loader, set_learning_rate, take_step, validate
@@ -46,7 +47,8 @@ def train(config: TrainConfig, out: Path, stop_after_s: float = math.inf) -> Pat
         stop_after_s: save and return after so many seconds.
 
     Returns:
-        The checkpoint with the lowest validation AbsRel so far.
+        The checkpoint with the lowest validation AbsRel so far; there is none before the first
+            validation.
     """
     run = _start(config, out)
     progress, deadline = run.state.progress, time.monotonic() + stop_after_s
@@ -59,12 +61,13 @@ def train(config: TrainConfig, out: Path, stop_after_s: float = math.inf) -> Pat
             progress.seconds += time.monotonic() - started
             board.add_scalar("loss", loss, progress.step)
             board.add_scalar("learning_rate", rate, progress.step)
-            last = progress.step == config.steps or time.monotonic() > deadline
-            if last or progress.step % config.validate_every == 0:
+            finished, late = progress.step == config.steps, time.monotonic() > deadline
+            # Never on account of the time: where a run was stopped must not show in its results.
+            if finished or progress.step % config.validate_every == 0:
                 _validate_and_export(run, board)
-            if last or progress.step % config.save_every == 0:
-                run.state.save(out / "state.pt", to_mapping(config))
-            if last:
+            if finished or late or progress.step % config.save_every == 0:
+                run.state.save(out / "state.pt", _settings(config, run.network))
+            if late:
                 break
     return out / "best.safetensors"
 
@@ -109,7 +112,7 @@ def _start(config: TrainConfig, out: Path) -> _Run:
     validation_set = WorldDataset(validation_folder, size, focal_px, network.max_depth_m)
     out.mkdir(parents=True, exist_ok=True)
     if (out / "state.pt").exists():
-        state.load(out / "state.pt", to_mapping(config))
+        state.load(out / "state.pt", _settings(config, network))
         logger.info("continuing at step %d of %d", state.progress.step, config.steps)
     order = StepSampler(
         len(train_set), config.batch_size, state.progress.step, config.steps, config.seed
@@ -129,6 +132,11 @@ def _start(config: TrainConfig, out: Path) -> _Run:
         validation=make_loader(validation_set, in_order, workers=0),
         training_focal_px=focal_px,
     )
+
+
+def _settings(config: TrainConfig, network: DepthNetwork) -> dict[str, Any]:
+    """Return all that the result depends on; a saved state with other settings is refused."""
+    return {**to_mapping(config), "network_settings": to_mapping(network.config)}
 
 
 def _train_on(run: _Run, batch: dict[str, torch.Tensor]) -> tuple[float, float]:
@@ -196,14 +204,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="section.setting=value")
     parser.add_argument("--out", type=Path, help="folder of the run; default out/runs/NAME")
     parser.add_argument("--minutes", type=float, default=math.inf, help="save and stop after these")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         config = load_train_config(options.config, options.overrides)
         out = options.out or CHECKOUT / "out" / "runs" / config.name
         with logging_redirect_tqdm():
             print(train(config, out, 60.0 * options.minutes))
-    except MonoDepthError as error:
+    except (MonoDepthError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

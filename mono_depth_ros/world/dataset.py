@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import ConfigError, DataError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.world.cast import cast
@@ -26,7 +27,7 @@ from mono_depth_ros.world.catalogue import make_scene
 from mono_depth_ros.world.parallel import run_ordered, worker_count
 from mono_depth_ros.world.primitives import FloatArray
 from mono_depth_ros.world.rays import PinholeRays
-from mono_depth_ros.world.render import Frame, render, resolve_device
+from mono_depth_ros.world.render import Frame, render
 from mono_depth_ros.world.scene import Scene
 from mono_depth_ros.world.sensor import SensorModel
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mono_depth_ros.device import resolve_device
 from mono_depth_ros.world.cast import cast
 from mono_depth_ros.world.rays import SphericalRays, world_directions
-from mono_depth_ros.world.render import resolve_device
 from mono_depth_ros.world.scene import Scene
 from mono_depth_ros.world.surface import find_hits
 

@@ -9,12 +9,13 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.world.catalogue import make_scene
 from mono_depth_ros.world.lidar import LIDARS, scan
 from mono_depth_ros.world.parallel import run_ordered, worker_count
-from mono_depth_ros.world.render import Frame, render, resolve_device
+from mono_depth_ros.world.render import Frame, render
 from mono_depth_ros.world.scene import Scene
 from mono_depth_ros.world.sensor import SensorModel
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mono_depth_ros.errors import DeviceError
+from mono_depth_ros.device import resolve_device
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.world.cast import NOTHING, cast
 from mono_depth_ros.world.primitives import FloatArray, PrimitiveSet
@@ -41,28 +41,6 @@ class Frame:
     labels: npt.NDArray[np.uint8]
     camera: Intrinsics
     world_from_camera: FloatArray
-
-
-def resolve_device(name: str | torch.device) -> torch.device:
-    """Return the torch device for "auto" (GPU when there is one), "cpu", "cuda" or "cuda:N".
-
-    Raises:
-        DeviceError: a GPU is asked for that this computer lacks.
-    """
-    if isinstance(name, torch.device):
-        return name
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"device {name!r} asked for, this computer has {torch.cuda.device_count()} GPUs; "
-            "use cpu or auto"
-        )
-    return device
 
 
 @torch.no_grad()

@@ -1,0 +1,402 @@
+"""The depth node: a camera stream in; metric depth, camera_info, coloured cloud and picture out."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+
+import numpy as np
+import rclpy
+from rclpy.exceptions import NameValidationException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import try_shutdown
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from mono_depth_ros.coloring import DepthColorizer
+from mono_depth_ros.decoding import camera_info_to_intrinsics, compressed_image_to_rgb, image_to_rgb
+from mono_depth_ros.errors import CalibrationError, ConfigError, MonoDepthError
+from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.ros.encoding import (
+    CloudEncoder,
+    ColorArray,
+    DepthArray,
+    camera_info_of_depth,
+    depth_to_color_image,
+    depth_to_image,
+)
+from mono_depth_ros.ros.interruption import ignore_signals, raise_on_first_signal
+from mono_depth_ros.ros.middleware import use_large_message_profile
+from mono_depth_ros.ros.parameters import (
+    NodeConfig,
+    check_overrides,
+    declare_config,
+    follow_changes,
+)
+from mono_depth_ros.ros.tally import FrameTally
+from mono_depth_ros.ros.worker import NewestItemWorker
+
+if TYPE_CHECKING:
+    from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
+
+LoadPredictor = Callable[[str, "InferenceConfig"], "DepthPredictor"]
+ImageMessage: TypeAlias = Image | CompressedImage
+
+# Longest wait for a running inference when the process ends; launch kills a node that needs longer
+# than 5 s.
+_STOP_TIMEOUT_S = 1.0
+_SPIN_PERIOD_S = 0.2
+
+
+class DepthNode(LifecycleNode):
+    """Lifecycle node `depth_node`.
+
+    Subscribes `image` (sensor_msgs/Image), `image/compressed` and `camera_info`; publishes
+    `~/depth/image` (32FC1 metres, NaN unknown), `~/depth/camera_info`, `~/points` (organised
+    XYZRGB) and `~/depth/image_color`, every one with the header of the image it was computed from.
+    The newest image wins, nothing queues, and nothing is computed that nobody subscribes to. A
+    frame that cannot be used is dropped, counted by reason in `tally` and logged.
+
+    Args:
+        load_predictor: opens a checkpoint; DepthPredictor.load by default.
+        node_arguments: passed on to rclpy's node (namespace, parameter_overrides, ...).
+
+    Raises:
+        ConfigError: a parameter has a wrong type or value, or looks misspelt.
+    """
+
+    def __init__(self, load_predictor: LoadPredictor | None = None, **node_arguments: Any) -> None:
+        # PyTorch needs seconds to import; only what builds a node pays for it.
+        from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
+
+        super().__init__("depth_node", **node_arguments)
+        self.tally = FrameTally(self.get_logger().warning)
+        self._load_predictor = load_predictor or DepthPredictor.load
+        self.config = declare_config(self, NodeConfig)
+        self._inference = declare_config(self, InferenceConfig)
+        follow_changes(self, self._inference, self._set_inference)
+        known = [item.name for cls in (NodeConfig, InferenceConfig) for item in fields(cls)]
+        for name in check_overrides(self, known):
+            self.get_logger().warning(
+                f"parameter {name} is given but this node has none of that name; ignored"
+            )
+        self._predictor: DepthPredictor | None = None
+        self._worker: NewestItemWorker[ImageMessage] | None = None
+        self._camera_info: CameraInfo | None = None
+        self._cloud_encoder: CloudEncoder | None = None
+        self._last_input: tuple[type, int, int] | None = None
+        self._inputs: dict[str, Any] = {}
+        self._outputs: dict[str, Any] = {}
+
+    def start(self) -> bool:
+        """Configure and activate without a lifecycle manager; False when one of the two failed."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    def stop(self, timeout_s: float) -> bool:
+        """Stop the worker before the node is destroyed; False when it outlasts `timeout_s`."""
+        return self._worker is None or self._worker.stop(timeout_s)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the checkpoint, run it once, create the publishers."""
+        try:
+            self._load()
+        except MonoDepthError as error:
+            self.get_logger().error(f"cannot configure: {error}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            # rclpy turns an exception into the state "error" without a word.
+            self.get_logger().error(f"cannot configure: {traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+        self._create_publishers()
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the worker and subscribe."""
+        result = super().on_activate(state)
+        self._worker = NewestItemWorker(
+            self._process, lambda: self._camera_info is not None, "depth_worker"
+        )
+        self._worker.start()
+        self._subscribe()
+        self.get_logger().info(f"active, waiting for images on {', '.join(self._input_topics())}")
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and let the worker finish its frame."""
+        self._stop_input()
+        self.get_logger().info(f"inactive; frames: {self.tally.summary()}")
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the network and its memory."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, from any state."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything and become unconfigured again."""
+        self._release()
+        return super().on_error(state)
+
+    def _load(self) -> None:
+        import torch
+
+        if self.config.num_threads:
+            torch.set_num_threads(self.config.num_threads)
+        predictor = self._load_predictor(self.config.checkpoint, self._inference)
+        predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)
+        self._colorizer = DepthColorizer(self.config.color_max_depth_m or _max_depth_m(predictor))
+        self._predictor = predictor
+        self.get_logger().info(
+            f"loaded {self.config.checkpoint} ({predictor.info.network}) on {predictor.device}"
+        )
+
+    def _set_inference(self, inference: InferenceConfig) -> None:
+        self._inference = inference
+        if self._predictor is not None:
+            self._predictor.config = inference
+
+    def _create_publishers(self) -> None:
+        qos = QoSProfile(depth=2, reliability=_reliability(self.config.output_reliability))
+        topics = {
+            "depth": (Image, "~/depth/image"),
+            "camera_info": (CameraInfo, "~/depth/camera_info"),
+            "points": (PointCloud2, "~/points"),
+            "color": (Image, "~/depth/image_color"),
+        }
+        for key, (message_type, topic) in topics.items():
+            self._outputs[key] = self.create_lifecycle_publisher(message_type, topic, qos)
+
+    def _subscribe(self) -> None:
+        qos = QoSProfile(
+            depth=1,
+            reliability=_reliability(self.config.image_reliability),
+            durability=DurabilityPolicy.VOLATILE,
+        )
+        transport = self.config.image_transport
+        self._inputs["camera_info"] = self.create_subscription(
+            CameraInfo, "camera_info", self._on_camera_info, qos
+        )
+        if transport != "compressed":
+            self._inputs["raw"] = self.create_subscription(Image, "image", self._on_raw_image, qos)
+        if transport != "raw":
+            self._inputs["compressed"] = self.create_subscription(
+                CompressedImage, "image/compressed", self._on_image, qos
+            )
+
+    def _on_camera_info(self, info: CameraInfo) -> None:
+        self._camera_info = info
+        if self._worker is not None:
+            self._worker.wake()
+
+    def _on_raw_image(self, image: Image) -> None:
+        compressed = self._inputs.pop("compressed", None)
+        if compressed is not None:
+            # A camera that sends both: keep the lossless one and spare it the encoding.
+            self.destroy_subscription(compressed)
+        self._on_image(image)
+
+    def _on_image(self, image: ImageMessage) -> None:
+        if self._worker is None:
+            return
+        replaced = self._worker.offer(image)
+        if self._camera_info is None:
+            topic = self.resolve_topic_name("camera_info")
+            self.tally.warn(
+                "no camera_info",
+                f"images come but no camera_info on {topic}; the newest image waits",
+            )
+        if replaced:
+            self.tally.count(
+                "no camera_info" if self._camera_info is None else "replaced by a newer frame"
+            )
+
+    def _process(self, image: ImageMessage) -> None:
+        try:
+            self._publish_depth_of(image)
+        except MonoDepthError as error:
+            self.tally.drop(type(error).__name__, str(error))
+        except Exception:
+            self.tally.drop("unexpected error", traceback.format_exc())
+
+    def _publish_depth_of(self, image: ImageMessage) -> None:
+        if self._is_other_transport_of_last(image):
+            return
+        wanted = {
+            key for key, publisher in self._outputs.items() if publisher.get_subscription_count()
+        }
+        if not wanted:
+            self.tally.count("nobody subscribed")
+            return
+        info = self._camera_info
+        camera = camera_info_to_intrinsics(info, rectified=self.config.rectified)
+        if wanted != {"camera_info"}:
+            rgb = (
+                compressed_image_to_rgb(image)
+                if isinstance(image, CompressedImage)
+                else image_to_rgb(image)
+            )
+            _require_same_size(rgb, camera)
+            depth_m = np.ascontiguousarray(self._predictor(rgb, camera), np.float32)
+            self._publish_depth(wanted, depth_m, rgb, camera, image.header)
+        if "camera_info" in wanted:
+            depth_info = camera_info_of_depth(info, image.header)
+            self._outputs["camera_info"].publish(depth_info)
+        self.tally.count("published")
+
+    def _publish_depth(
+        self,
+        wanted: set[str],
+        depth_m: DepthArray,
+        rgb: ColorArray,
+        camera: Intrinsics,
+        header: Any,
+    ) -> None:
+        if "depth" in wanted:
+            self._outputs["depth"].publish(depth_to_image(depth_m, header))
+        if "points" in wanted:
+            if self._cloud_encoder is None or self._cloud_encoder.camera != camera:
+                self._cloud_encoder = CloudEncoder(camera)
+            self._outputs["points"].publish(self._cloud_encoder.encode(depth_m, rgb, header))
+        if "color" in wanted:
+            self._outputs["color"].publish(depth_to_color_image(depth_m, self._colorizer, header))
+
+    def _is_other_transport_of_last(self, image: ImageMessage) -> bool:
+        stamp = image.header.stamp
+        this = (type(image), stamp.sec, stamp.nanosec)
+        last, self._last_input = self._last_input, this
+        return last is not None and last[1:] == this[1:] and last[0] is not this[0]
+
+    def _input_topics(self) -> list[str]:
+        return [
+            subscription.topic_name
+            for key, subscription in self._inputs.items()
+            if key != "camera_info"
+        ]
+
+    def _stop_input(self) -> None:
+        for subscription in self._inputs.values():
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        if self._worker is not None:
+            self._worker.stop()
+        self._worker = self._camera_info = self._last_input = None
+
+    def _release(self) -> None:
+        self._stop_input()
+        for publisher in self._outputs.values():
+            self.destroy_lifecycle_publisher(publisher)
+        self._outputs.clear()
+        on_gpu = self._predictor is not None and self._predictor.device.type == "cuda"
+        self._predictor = self._cloud_encoder = None
+        if on_gpu:
+            import torch
+
+            torch.cuda.empty_cache()
+
+
+def main(args: list[str] | None = None, load_predictor: LoadPredictor | None = None) -> NoReturn:
+    """Run the node and end the process with the exit code of `run_node`."""
+    code = run_node(args, load_predictor)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python needs up to seconds to take PyTorch apart, and crashes when a thread still runs it.
+    os._exit(code)
+
+
+def run_node(
+    args: list[str] | None = None, load_predictor: LoadPredictor | None = None
+) -> Literal[0, 1]:
+    """Run the node until SIGINT or SIGTERM.
+
+    Args:
+        args: ROS arguments; those of the process by default.
+        load_predictor: see `DepthNode`.
+
+    Returns:
+        0 after a signal, 1 when the node cannot start; the reason is logged.
+    """
+    raise_on_first_signal()
+    node = None
+    try:
+        import mono_depth_ros.predictor  # noqa: F401
+
+        # What PyTorch's import left behind lives on, so no collection (0.3 s) need visit it.
+        gc.freeze()
+        use_large_message_profile()
+        node = _start_rclpy(args, load_predictor)
+        if node.config.autostart and not node.start():
+            return 1
+        _spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except MonoDepthError as error:
+        get_logger("depth_node").fatal(str(error))
+        return 1
+    finally:
+        ignore_signals()
+        # While a network still runs, its thread may yet publish.
+        if node is not None and node.stop(_STOP_TIMEOUT_S):
+            node.get_logger().info(f"ending; frames: {node.tally.summary()}")
+            node.destroy_node()
+            node = None
+            # A node is a knot of references; until it goes, its memory stays in /dev/shm.
+            gc.collect()
+            try_shutdown()
+    return 0
+
+
+def _start_rclpy(args: list[str] | None, load_predictor: LoadPredictor | None) -> DepthNode:
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        return DepthNode(load_predictor)
+    except (RuntimeError, NameValidationException) as error:
+        # A missing parameters file, a bad `-p` or namespace.
+        raise ConfigError(f"ROS refuses the arguments of this node: {error}") from error
+
+
+def _spin(node: DepthNode) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while rclpy.ok():
+        # Bounded, because Python runs its signal handlers only between two waits.
+        executor.spin_once(timeout_sec=_SPIN_PERIOD_S)
+
+
+def _max_depth_m(predictor: DepthPredictor) -> float:
+    largest = predictor.info.settings.get("max_depth_m")
+    if largest is None:
+        raise ConfigError(
+            f"checkpoint {predictor.info.name} names no largest depth; set color_max_depth_m"
+        )
+    return float(largest)
+
+
+def _reliability(name: str) -> ReliabilityPolicy:
+    return ReliabilityPolicy.RELIABLE if name == "reliable" else ReliabilityPolicy.BEST_EFFORT
+
+
+def _require_same_size(rgb: ColorArray, camera: Intrinsics) -> None:
+    height, width = rgb.shape[:2]
+    if (height, width) != (camera.height, camera.width):
+        raise CalibrationError(
+            f"camera_info is for {camera.width}x{camera.height}, the image is {width}x{height} "
+            "(width x height); publish the camera_info of this image"
+        )
+
+
+if __name__ == "__main__":
+    main()

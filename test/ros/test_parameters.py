@@ -1,0 +1,127 @@
+"""Parameters come from the dataclasses, and from nowhere else."""
+
+import math
+from dataclasses import fields
+
+import pytest
+import rclpy
+from rclpy.parameter import Parameter
+from ros_support import REPOSITORY
+
+from mono_depth_ros.config import load_yaml, to_mapping
+from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.predictor import InferenceConfig
+from mono_depth_ros.ros.parameters import (
+    NodeConfig,
+    check_overrides,
+    declare_config,
+    follow_changes,
+)
+
+pytestmark = pytest.mark.ros
+
+CONFIGS = (NodeConfig, InferenceConfig)
+NAMES = [item.name for config in CONFIGS for item in fields(config)]
+
+
+@pytest.fixture
+def node_with(graph):
+    def make(**values):
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        return rclpy.create_node("depth_node", parameter_overrides=overrides)
+
+    return make
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_without_overrides_the_config_has_its_defaults(node_with, config):
+    node = node_with()
+    assert declare_config(node, config) == config()
+    for item in fields(config):
+        assert node.get_parameter(item.name).value == item.default
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_parameter_has_a_description(node_with, config):
+    node = node_with()
+    declare_config(node, config)
+    for item in fields(config):
+        assert len(node.describe_parameter(item.name).description) > 10, item.name
+
+
+def test_overrides_fill_the_config(node_with):
+    node = node_with(checkpoint="a.safetensors", num_threads=3, color_max_depth_m=20.0)
+    config = declare_config(node, NodeConfig)
+    assert (config.checkpoint, config.num_threads, config.color_max_depth_m) == (
+        "a.safetensors",
+        3,
+        20.0,
+    )
+
+
+def test_descriptors_carry_ranges_choices_and_read_only(node_with):
+    node = node_with()
+    declare_config(node, NodeConfig)
+    threads = node.describe_parameter("num_threads")
+    assert (threads.integer_range[0].from_value, threads.integer_range[0].to_value) == (0, 1024)
+    assert threads.read_only
+    depth = node.describe_parameter("color_max_depth_m").floating_point_range[0]
+    assert (depth.from_value, depth.to_value) == (0.0, 1e4)
+    assert "compressed" in node.describe_parameter("image_transport").additional_constraints
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"num_threads": -1}, "num_threads is -1.*from 0 to 1024"),
+        ({"num_threads": "two"}, "num_threads is 'two'.*integer"),
+        ({"color_max_depth_m": 5}, "color_max_depth_m is 5.*double"),
+        ({"image_transport": "h264"}, "h264.*choose from auto, raw, compressed"),
+        ({"autostart": "yes"}, "autostart is 'yes'.*bool"),
+    ],
+)
+def test_bad_values_are_refused_with_a_reason(node_with, values, reason):
+    with pytest.raises(ConfigError, match=reason):
+        declare_config(node_with(**values), NodeConfig)
+
+
+def test_the_configs_own_rules_apply(node_with):
+    with pytest.raises(ConfigError, match="min_depth_m"):
+        declare_config(node_with(min_depth_m=5.0, max_depth_m=4.0), InferenceConfig)
+
+
+def test_misspelt_names_are_refused_and_foreign_names_reported(node_with):
+    node = node_with(chekpoint="x")
+    declare_config(node, NodeConfig)
+    with pytest.raises(ConfigError, match="did you mean checkpoint"):
+        check_overrides(node, NAMES)
+    foreign = node_with(robot_radius=0.3)
+    declare_config(foreign, NodeConfig)
+    assert check_overrides(foreign, NAMES) == ["robot_radius"]
+
+
+def test_changes_at_run_time_are_applied_or_refused(node_with):
+    node = node_with()
+    applied = []
+    follow_changes(node, declare_config(node, InferenceConfig), applied.append)
+    assert node.set_parameters([Parameter("depth_scale", value=1.5)])[0].successful
+    assert applied == [InferenceConfig(depth_scale=1.5)]
+    refused = node.set_parameters([Parameter("depth_scale", value=-1.0)])[0]
+    assert not refused.successful and "depth_scale must be positive" in refused.reason
+    assert node.get_parameter("depth_scale").value == 1.5
+    assert not node.set_parameters([Parameter("device", value="cpu")])[0].successful
+    assert len(applied) == 1
+
+
+def test_the_shipped_file_lists_exactly_the_defaults():
+    values = load_yaml(REPOSITORY / "config" / "depth_node.yaml")["/**"]["ros__parameters"]
+    defaults = to_mapping(NodeConfig()) | to_mapping(InferenceConfig())
+    assert values == defaults
+    assert math.isinf(values["max_depth_m"])
+
+
+def test_the_shipped_file_is_understood_by_rcl(graph):
+    path = REPOSITORY / "config" / "depth_node.yaml"
+    node = rclpy.create_node("any_name", cli_args=["--ros-args", "--params-file", str(path)])
+    assert declare_config(node, NodeConfig) == NodeConfig()
+    assert declare_config(node, InferenceConfig) == InferenceConfig()
