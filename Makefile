@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 ifneq ($(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),)
 ROS := sourced
 OTHER_ROS := wheels
-REQUIREMENTS := requirements.txt requirements-dev.txt
+REQUIREMENTS := requirements.txt requirements-dev.txt requirements-sourced-ros.txt
 else
 ROS := wheels
 OTHER_ROS := sourced

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mono_depth_ros.cli.progress import progress
 from mono_depth_ros.errors import MonoDepthError
 from mono_depth_ros.metrics import DepthErrors, depth_errors, mean_over_images
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
+from mono_depth_ros.progress import progress
 from mono_depth_ros.world import KINDS, make_scene, training_frame
 
 # No recipe trains or validates on scenes from here on.

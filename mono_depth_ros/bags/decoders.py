@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import re
 from typing import Any
 
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
@@ -14,16 +14,13 @@ from rosbags.typesys import (
 )
 from rosbags.typesys.store import Typestore
 
+from mono_depth_ros.bags.compression import decompress_zstd
 from mono_depth_ros.bags.messages import TYPESTORE
 from mono_depth_ros.errors import BagError
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _IDL_SEPARATOR = "=" * 80 + "\n"
+_IDL_MODULE = re.compile(r"^\s*module\s+\w+\s*\{", re.MULTILINE)
 
 
 class MessageDecoder:
@@ -73,7 +70,32 @@ def unpack_message(data: bytes) -> bytes:
     A bag's metadata.yaml says whether messages are compressed, a lone storage file does not; CDR
     begins with a zero byte and zstd with its magic, so the bytes tell.
     """
-    return zstd.decompress(data) if data[:4] == _ZSTD_MAGIC else data
+    return decompress_zstd(data) if data[:4] == _ZSTD_MAGIC else data
+
+
+def typestore_of(msgtype: str, definition: str) -> Typestore:
+    """Return a store that knows a type well enough to record it.
+
+    Args:
+        msgtype: e.g. "sensor_msgs/msg/Image".
+        definition: MSG or IDL text with all dependencies; unused for types of ROS 2 Jazzy.
+
+    Raises:
+        BagError: the type is neither known nor defined by the text.
+    """
+    if msgtype in TYPESTORE.fielddefs:
+        return TYPESTORE
+    if not definition:
+        raise BagError(f"ROS 2 Jazzy lacks {msgtype} and it comes without a definition; pass it")
+    is_idl = _IDL_MODULE.search(definition) is not None
+    kind = MessageDefinitionFormat.IDL if is_idl else MessageDefinitionFormat.MSG
+    store = _build_store(msgtype, MessageDefinition(kind, definition))
+    try:
+        store.generate_msgdef(msgtype, ros_version=2)
+        store.hash_rihs01(msgtype)
+    except Exception as error:  # an incomplete definition fails in any part of the generator
+        raise BagError(f"the definition of {msgtype} is not complete: {error!r}") from error
+    return store
 
 
 def _build_store(msgtype: str, definition: MessageDefinition) -> Typestore:
@@ -89,7 +111,7 @@ def _build_store(msgtype: str, definition: MessageDefinition) -> Typestore:
         known = {key: TYPESTORE.fielddefs[key] for key in types if _same_layout(key, types[key])}
         store.register({**types, **known})
     except Exception as error:  # a damaged definition fails in any part of the parser
-        raise BagError(f"the bag's definition of {msgtype} is not readable: {error}") from error
+        raise BagError(f"the definition of {msgtype} is not readable: {error}") from error
     return store
 
 

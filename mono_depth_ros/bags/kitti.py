@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import calendar
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.bags.writer import BagWriter
 from mono_depth_ros.errors import DataError
+from mono_depth_ros.files import read_rgb
 from mono_depth_ros.geometry import Intrinsics, invert_transform
 
 logger = logging.getLogger(__name__)
@@ -83,11 +84,13 @@ def import_drive(
 
     Raises:
         DataError: something of the drive is missing or damaged.
+        DecodingError: a picture is cut off.
         BagError: the bag cannot be written.
     """
-    drive = Path(drive)
+    # `.` has no name and no parent; links stay, their calibration lies beside them.
+    drive = Path(os.path.abspath(drive))
     images, sweeps = _list_frames(drive)
-    calibration = read_calibration(drive.parent, _image_size(next(iter(images.values()))))
+    calibration = read_calibration(drive.parent, _size(read_rgb(next(iter(images.values())))))
     recordings, clock = _stamp(drive, images, sweeps)
     with BagWriter(bag, storage) as writer:
         writer.write_transforms("/tf_static", recordings[0].stamp_ns, _transforms(calibration))
@@ -230,14 +233,14 @@ def _stamped(
 
 
 def _write_image(writer: BagWriter, recording: _Recording, camera: Intrinsics) -> None:
-    bgr = cv2.imread(str(recording.path), cv2.IMREAD_COLOR)
-    if bgr is None or bgr.shape[:2] != (camera.height, camera.width):
-        found = "no picture" if bgr is None else f"{bgr.shape[0]}x{bgr.shape[1]}"
+    rgb = read_rgb(recording.path)
+    if _size(rgb) != (camera.height, camera.width):
+        height, width = _size(rgb)
         raise DataError(
-            f"{recording.path} is {found}, not {camera.height}x{camera.width}; copy it again"
+            f"{recording.path} is {height}x{width}, not {camera.height}x{camera.width}; "
+            "copy it again"
         )
     stamp_ns = recording.stamp_ns
-    rgb = np.ascontiguousarray(bgr[..., ::-1], np.uint8)
     writer.write_image(IMAGE_TOPIC, stamp_ns, CAMERA_FRAME, rgb)
     writer.write_camera_info(INFO_TOPIC, stamp_ns, CAMERA_FRAME, camera)
 
@@ -254,11 +257,8 @@ def _transforms(
     ]
 
 
-def _image_size(path: Path) -> tuple[int, int]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path} is no picture; copy it again")
-    return image.shape[0], image.shape[1]
+def _size(rgb: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    return rgb.shape[0], rgb.shape[1]
 
 
 def _read_calibration_file(path: Path) -> dict[str, list[str]]:

@@ -9,22 +9,15 @@ from __future__ import annotations
 
 import io
 import struct
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from zlib import crc32
 
-from lz4.frame import LZ4FrameDecompressor
-
+from mono_depth_ros.bags.compression import decompressor
 from mono_depth_ros.errors import BagError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 MAGIC = b"\x89MCAP0\r\n"
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 1, 2, 3, 4, 5, 6, 15
@@ -204,13 +197,13 @@ def _decompressed(content: bytes, missing: int) -> tuple[bytes, int, int]:
         if missing:
             return b"", 0, 0
         raise _Damage("a chunk has no readable head") from error
-    decompressors: dict[str, Any] = {"zstd": zstd.ZstdDecompressor, "lz4": LZ4FrameDecompressor}
     packed = content[fields.at :]
     if not compression:
         return packed, expected, crc
-    if compression not in decompressors:
+    decompress = decompressor(compression)
+    if decompress is None:
         raise _Damage(f"a chunk is compressed with {compression!r}; only zstd and lz4 are read")
     try:
-        return decompressors[compression]().decompress(packed), expected, crc
+        return decompress(packed), expected, crc
     except Exception as error:  # the two libraries share no error class
         raise _Damage(f"a {compression} chunk cannot be unpacked ({error})") from error

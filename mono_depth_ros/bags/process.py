@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.bags import messages
+from mono_depth_ros.bags.decoders import typestore_of
 from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.topics import TRANSFORMS, find_camera
 from mono_depth_ros.bags.writer import BagWriter
@@ -42,13 +43,16 @@ class ProcessConfig:
     Attributes:
         image_topic: None finds it by type.
         camera_info_topic: None takes the image's sibling.
+        rectified: whether the images are; False takes K instead of P from camera_info.
         points: write a cloud per image; 16 bytes per pixel.
-        copy_input: also write every message of the input bag, unchanged.
+        copy_input: also write every message of the input bag, unchanged; topics of types that
+            neither the bag nor ROS 2 Jazzy defines are left out and named in a warning.
         storage: mcap or sqlite3.
     """
 
     image_topic: str | None = None
     camera_info_topic: str | None = None
+    rectified: bool = True
     points: bool = True
     copy_input: bool = False
     storage: str = "mcap"
@@ -85,23 +89,18 @@ def process_bag(
     outcomes: Counter[str] = Counter()
     with BagReader(bag) as reader:
         image_topic, info_topic = find_camera(reader, config.image_topic, config.camera_info_topic)
-        cameras = _Cameras(reader, info_topic)
+        cameras = _Cameras(reader, info_topic, config.rectified)
         records = _UntilDamage(reader, None if config.copy_input else _needed(reader, image_topic))
         with BagWriter(out, config.storage) as writer:
             output = _Output(writer, config.points)
+            copier = _Copier(reader, writer)
             for topic, msgtype, log_time_ns, cdr in track(records, records.count):
                 if config.copy_input or msgtype == TRANSFORMS:
-                    writer.write_raw(
-                        topic,
-                        msgtype,
-                        log_time_ns,
-                        cdr,
-                        definition=reader.definitions[msgtype],
-                        qos=reader.qos[topic],
-                    )
+                    copier.copy(topic, msgtype, log_time_ns, cdr)
                 if topic == image_topic:
                     image = reader.decode(topic, msgtype, cdr)
-                    outcomes[_process(image, log_time_ns, cameras, predictor, output)] += 1
+                    outcome = _process(image, log_time_ns, cameras, predictor, output)
+                    outcomes[outcome] += 1
     if records.damage is not None:
         raise BagError(f"{records.damage}; {out} holds the {outcomes['written']} frames before it")
     return outcomes
@@ -122,10 +121,35 @@ class _UntilDamage:
             self.damage = error
 
 
+class _Copier:
+    """Copies records unchanged, except those of types whose definition is nowhere to be had."""
+
+    def __init__(self, reader: BagReader, writer: BagWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def copy(self, topic: str, msgtype: str, log_time_ns: int, cdr: bytes) -> None:
+        """Write the record, or name its topic in a warning the first time."""
+        if (topic, msgtype) not in self._known:
+            self._known[topic, msgtype] = self._is_known(topic, msgtype)
+        if self._known[topic, msgtype]:
+            definition, qos = self._reader.definitions[msgtype], self._reader.qos[topic]
+            self._writer.write_raw(topic, msgtype, log_time_ns, cdr, definition=definition, qos=qos)
+
+    def _is_known(self, topic: str, msgtype: str) -> bool:
+        try:
+            typestore_of(msgtype, self._reader.definitions[msgtype])
+        except BagError as error:
+            logger.warning("%s is not copied: %s", topic, error)
+            return False
+        return True
+
+
 class _Cameras:
     """The camera_info messages of a topic, found by stamp."""
 
-    def __init__(self, reader: BagReader, topic: str) -> None:
+    def __init__(self, reader: BagReader, topic: str, rectified: bool) -> None:
+        self.rectified = rectified
         self._infos: dict[int, Any] = {}
         for _, _, info in _readable(reader, topic):
             self._infos[messages.stamp_ns(info.header)] = info
@@ -173,7 +197,7 @@ def _process(
     try:
         rgb = image_to_rgb(image) if hasattr(image, "encoding") else compressed_image_to_rgb(image)
         info = cameras.nearest(messages.stamp_ns(image.header))
-        camera = camera_info_to_intrinsics(info)
+        camera = camera_info_to_intrinsics(info, rectified=cameras.rectified)
         depth_m = predictor(rgb, camera)
     except (DecodingError, ShapeError, CalibrationError) as error:
         logger.warning("image at %d ns left out: %s", log_time_ns, error)

@@ -179,6 +179,8 @@ class _RosbagsPart:
                 data = unpack_message(data)
             except StopIteration:
                 return
+            except BagError:  # a missing library is no damage
+                raise
             # Damaged bytes surface as whatever exception the parser trips over, not as one class.
             except Exception as error:
                 where = f"{self._reader.path} is damaged after {count} messages"

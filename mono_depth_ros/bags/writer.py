@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,14 +22,15 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
 from mono_depth_ros.bags import messages
+from mono_depth_ros.bags.decoders import typestore_of
 from mono_depth_ros.errors import BagError
 from mono_depth_ros.geometry import Intrinsics
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _BAG_VERSION: Final = 9
+_STORAGE_ERRORS = (OSError, WriterError, sqlite3.Error)
 _FOREVER = QosTime(9223372036, 854775807)
 
 
@@ -82,10 +84,11 @@ class BagWriter:
             folder = self._workplace / self.path.name
             self._writer = Writer(folder, version=_BAG_VERSION, storage_plugin=self._storage)
             self._writer.open()
-        except OSError as error:
+        except _STORAGE_ERRORS as error:
             self._discard()
+            reason = error.strerror if isinstance(error, OSError) else error
             raise BagError(
-                f"cannot write {self.path}: {error.strerror}; choose a writable folder"
+                f"cannot write {self.path}: {reason}; choose a writable folder"
             ) from error
         return self
 
@@ -102,7 +105,7 @@ class BagWriter:
                 return
             writer.close()
             writer.path.rename(self.path)
-        except (OSError, WriterError) as failure:
+        except _STORAGE_ERRORS as failure:
             raise BagError(
                 f"cannot finish {self.path}: {failure}; nothing was written"
             ) from failure
@@ -168,44 +171,31 @@ class BagWriter:
             msgtype: e.g. "sensor_msgs/msg/Image".
             log_time_ns: receive time of the record, nanoseconds.
             cdr: CDR bytes with the four-byte encapsulation header.
-            definition: the .msg text with all dependencies, for types that ROS 2 Jazzy lacks.
+            definition: the MSG or IDL text with all dependencies, for types that ROS 2 Jazzy lacks.
             qos: offered QoS; default reliable and volatile, transient-local for /tf_static.
 
         Raises:
             BagError: the type is unknown and comes without a definition, or writing failed.
         """
         writer = self._opened()
-        connection = self._connections.get((topic, msgtype))
-        if connection is None:
-            connection = self._add_topic(topic, msgtype, definition, qos)
-            self._connections[topic, msgtype] = connection
         try:
+            connection = self._connections.get((topic, msgtype))
+            if connection is None:
+                connection = self._add_topic(topic, msgtype, definition, qos)
+                self._connections[topic, msgtype] = connection
             writer.write(connection, log_time_ns, cdr)
-        except (OSError, WriterError) as error:
+        except _STORAGE_ERRORS as error:
             raise BagError(f"cannot write {topic} to {self.path}: {error}") from error
 
     def _add_topic(
         self, topic: str, msgtype: str, definition: str, qos: Sequence[Qos]
     ) -> Connection:
-        typestore = messages.TYPESTORE
-        if msgtype not in typestore.fielddefs:
-            if not definition:
-                raise BagError(
-                    f"{topic} has type {msgtype}, which ROS 2 Jazzy lacks; pass its definition"
-                )
-            typestore = get_typestore(Stores.EMPTY)
-            try:
-                typestore.register(get_types_from_msg(definition, msgtype))
-            except TypesysError as error:
-                raise BagError(
-                    f"the definition of {msgtype} on {topic} is not valid: {error}"
-                ) from error
         latched = topic == "/tf_static" or topic.endswith("/tf_static")
         durability = QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE
         return self._opened().add_connection(
             topic,
             msgtype,
-            typestore=typestore,
+            typestore=typestore_of(msgtype, definition),
             offered_qos_profiles=list(qos) or [offered_qos(durability)],
         )
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mono_depth_ros.cli.progress import progress
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.progress import progress
 
 if TYPE_CHECKING:
     from mono_depth_ros.evaluation.pipeline import EvaluationConfig
@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="YAML of settings, see config/evaluation")
     parser.add_argument("--profile", help="evaluation protocol (default: lidar)")
     parser.add_argument("--image-topic", help="default: found by type")
+    parser.add_argument("--camera-info-topic", help="default: the image's sibling")
+    parser.add_argument(
+        "--unrectified",
+        action="store_true",
+        help="the images are not rectified: use K instead of P of camera_info",
+    )
     parser.add_argument("--lidar-topic", help="default: found by type")
     parser.add_argument("--truth-depth-topic", help="score against this depth image, not LiDAR")
     parser.add_argument("--max-depth", type=float, metavar="M", help=_SWITCHES_HELP)
@@ -48,8 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print the table."""
     from mono_depth_ros.evaluation.pipeline import evaluate_bag
-    from mono_depth_ros.evaluation.report import PAGE, score_lines, write_report
+    from mono_depth_ros.evaluation.report import (
+        PAGE,
+        require_replaceable,
+        score_lines,
+        write_report,
+    )
 
+    require_replaceable(args.out)
     config = build_config(args)
     with ExitStack() as stack:
         predictor, about = _predictor(args, stack)
@@ -62,8 +74,10 @@ def run(args: argparse.Namespace) -> int:
     write_report(evaluation, args.out, about)
     summary = evaluation.summary
     sys.stdout.write("\n".join(score_lines(evaluation)) + "\n")
+    left_out = summary.unreadable_frames
     sys.stdout.write(
-        f"{summary.frames} frames, profile {config.profile}, average over "
+        f"{summary.frames} frames{f' ({left_out} unreadable left out)' if left_out else ''}, "
+        f"profile {config.profile}, average over "
         f"{config.protocol.average}; report: {args.out / PAGE}\n"
     )
     return 0
@@ -83,6 +97,8 @@ def build_config(args: argparse.Namespace) -> EvaluationConfig:
         raise ConfigError("--lidar-topic and --truth-depth-topic name two truths; give one")
     frames = {
         "image_topic": args.image_topic,
+        "camera_info_topic": args.camera_info_topic,
+        "rectified": False if args.unrectified else None,
         "truth": "depth" if args.truth_depth_topic else None,
         "truth_topic": args.truth_depth_topic or args.lidar_topic,
         "tolerance_ms": args.tolerance_ms,

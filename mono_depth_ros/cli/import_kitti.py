@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mono_depth_ros.cli.progress import progress
+from mono_depth_ros.progress import progress
 
 HELP = (
     "Turn a KITTI raw drive (the *_sync folder, its calibration files beside it) into a rosbag2 "

@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "play": "replay a bag onto the ROS graph",
         "record": "record topics of the ROS graph into a bag",
         "world": "write a bag or a training set of the procedural world",
-        "models": "list networks, presets and shipped checkpoints",
+        "models": "list networks and shipped checkpoints",
         "benchmark": "frame rates on this computer: bare predictor and node over DDS",
         "demo": "run the whole chain: world, node over DDS, recording, score, report",
     }

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
-from mono_depth_ros.cli.progress import progress
+from mono_depth_ros.progress import progress
 
 HELP = "write a bag with depth, camera_info and point cloud, original stamps"
 
@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image-topic", help="default: found by type")
     parser.add_argument("--camera-info-topic", help="default: the image's sibling")
+    parser.add_argument(
+        "--unrectified",
+        action="store_true",
+        help="the images are not rectified: use K instead of P of camera_info",
+    )
     parser.add_argument("--no-points", action="store_true", help="leave out the clouds")
     parser.add_argument("--copy-input", action="store_true", help="keep all input messages too")
     parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap")
@@ -37,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     config = ProcessConfig(
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
+        rectified=not args.unrectified,
         points=not args.no_points,
         copy_input=args.copy_input,
         storage=args.storage,

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from mono_depth_ros.cli.arguments import image_size
-from mono_depth_ros.cli.progress import progress
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.progress import progress
 
 HELP = "write a bag or a training set of the procedural world"
 

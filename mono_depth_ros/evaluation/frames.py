@@ -22,7 +22,14 @@ from mono_depth_ros.decoding import (
     image_to_rgb,
     point_cloud_to_xyz,
 )
-from mono_depth_ros.errors import BagError, CalibrationError, ConfigError
+from mono_depth_ros.errors import (
+    BagError,
+    CalibrationError,
+    ConfigError,
+    DecodingError,
+    MonoDepthError,
+    ShapeError,
+)
 from mono_depth_ros.evaluation.association import match_nearest
 from mono_depth_ros.evaluation.transforms import StaticTransforms
 from mono_depth_ros.geometry import Intrinsics, transform_from_quaternion
@@ -30,6 +37,8 @@ from mono_depth_ros.geometry import Intrinsics, transform_from_quaternion
 logger = logging.getLogger(__name__)
 
 _REORDER_WINDOW = 64
+# What a single message can be the cause of; it costs one frame, not the evaluation.
+FRAME_ERRORS = (DecodingError, CalibrationError, ShapeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +112,18 @@ class Recording:
         pairs: (M, 2) the recorded positions of matched images and truths, in image order.
         images: how many images the bag holds.
         truths: how many clouds or depth images it holds.
+        unreadable: image stamp to reason, of the matched frames met so far that had to be left out.
 
     Raises:
         BagError: the bag is unreadable, lacks a topic or transform, is ambiguous, or no image has a
             truth within the tolerance.
+        CalibrationError: no camera_info is usable.
     """
 
     def __init__(self, bag: str | Path, config: FrameConfig) -> None:
         self.path, self._config = Path(bag), config
-        self._cameras: dict[int, Intrinsics] = {}
+        self._cameras: dict[int, Intrinsics | MonoDepthError] = {}
+        self.unreadable: dict[int, str] = {}
         self._camera_frame = self._truth_frame = ""
         image_ns, truth_ns = self._read_headers()
         self.images, self.truths = len(image_ns), len(truth_ns)
@@ -124,10 +136,15 @@ class Recording:
     def frames(self, *, with_images: bool = True) -> Iterator[Frame]:
         """Yield the matched frames in the order of their images.
 
+        A frame whose image, truth or camera_info cannot be used goes to `unreadable` instead.
+
         Args:
             with_images: False leaves images unread, for passes over the truth alone.
+
+        Raises:
+            BagError: no frame was readable.
         """
-        image_ns, truth_ns = self._stamps
+        readable = False
         with ExitStack() as stack:
             pairs = self.pairs.tolist()
             truths = stack.enter_context(
@@ -139,12 +156,38 @@ class Recording:
                     MessageSequence(self.path, self.topics.image, [image for image, _ in pairs])
                 )
             for image, truth in pairs:
-                stamp_ns = image_ns[image]
-                camera = self._camera_at(stamp_ns)
-                rgb = None if images is None else self._decode(images.message(image), camera)
-                yield Frame(
-                    stamp_ns, truth_ns[truth], rgb, camera, *self._truth(truths.message(truth))
-                )
+                try:
+                    frame = self._frame(image, truth, images, truths)
+                except FRAME_ERRORS as error:
+                    self.leave_out(self._stamps[0][image], error)
+                else:
+                    readable = True
+                    yield frame
+        if not readable:
+            raise self.nothing_left()
+
+    def leave_out(self, stamp_ns: int, error: MonoDepthError) -> None:
+        """Count the frame of an image as unreadable; a second pass over it changes nothing."""
+        if stamp_ns not in self.unreadable:
+            self.unreadable[stamp_ns] = str(error)
+            logger.warning("the frame of the image at %d ns is left out: %s", stamp_ns, error)
+
+    def nothing_left(self) -> BagError:
+        """Return the error for a recording of which no frame could be used."""
+        reason = next(iter(self.unreadable.values()))
+        return BagError(
+            f"{self.path}: none of {len(self.pairs)} frames is left, {len(self.unreadable)} are "
+            f"unreadable; the first one: {reason}"
+        )
+
+    def _frame(
+        self, image: int, truth: int, images: MessageSequence | None, truths: MessageSequence
+    ) -> Frame:
+        stamp_ns, truth_stamp_ns = self._stamps[0][image], self._stamps[1][truth]
+        camera = self._camera_at(stamp_ns)
+        rgb = None if images is None else self._decode(images.message(image), camera)
+        reference = self._truth(truths.message(truth), camera)
+        return Frame(stamp_ns, truth_stamp_ns, rgb, camera, *reference)
 
     def _read_headers(self) -> tuple[list[int], list[int]]:
         config = self._config
@@ -162,7 +205,7 @@ class Recording:
             )
             self._compressed = reader.topics[self.topics.image] == COMPRESSED_IMAGE
             static = [t for t, kind in reader.topics.items() if _is_static(t, kind)]
-            for topic, message, cdr in self._scan(reader, static):
+            for topic, msgtype, cdr in self._scan(reader, static):
                 if topic == self.topics.image:
                     stamp_ns, self._camera_frame = read_header(cdr)
                     image_ns.append(stamp_ns)
@@ -171,22 +214,28 @@ class Recording:
                     truth_ns.append(stamp_ns)
                 elif topic == self.topics.camera_info:
                     stamp_ns, info_frame = read_header(cdr)
-                    camera = camera_info_to_intrinsics(message, rectified=config.rectified)
-                    self._cameras[stamp_ns] = camera
+                    self._cameras[stamp_ns] = self._camera(reader, msgtype, cdr)
                 else:
-                    self._add_transforms(message)
+                    self._add_transforms(reader.decode(topic, msgtype, cdr))
         # Some drivers leave the image's frame empty and fill in the camera_info's.
         self._camera_frame = self._camera_frame or info_frame
         return image_ns, truth_ns
 
-    def _scan(self, reader: BagReader, static: list[str]) -> Iterator[tuple[str, Any, bytes]]:
-        """Yield (topic, message, CDR); images and clouds stay undecoded, their header is enough."""
+    def _camera(self, reader: BagReader, msgtype: str, cdr: bytes) -> Intrinsics | MonoDepthError:
+        """Return the camera, or why this message holds none; its frames need to know."""
+        try:
+            info = reader.decode(self.topics.camera_info, msgtype, cdr)
+            return camera_info_to_intrinsics(info, rectified=self._config.rectified)
+        except (BagError, *FRAME_ERRORS) as error:
+            return error
+
+    def _scan(self, reader: BagReader, static: list[str]) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (topic, type, CDR); of images and clouds the header is enough."""
         names = self.topics
         wanted = {names.image, names.camera_info, names.truth, *static}
         try:
             for topic, msgtype, _, cdr in reader.raw_messages(wanted):
-                heavy = topic in (names.image, names.truth)
-                yield topic, None if heavy else reader.decode(topic, msgtype, cdr), cdr
+                yield topic, msgtype, cdr
         except BagError as error:
             if not self._config.accept_damaged:
                 raise BagError(
@@ -209,6 +258,12 @@ class Recording:
                 raise BagError(f"{self.path} holds no message on {topic}")
         if not self._cameras:
             raise BagError(f"{self.path} holds no message on {self.topics.camera_info}")
+        unusable = [c for c in self._cameras.values() if isinstance(c, MonoDepthError)]
+        if len(unusable) == len(self._cameras):
+            raise CalibrationError(
+                f"no camera_info on {self.topics.camera_info} of {self.path} is usable; "
+                f"the first one: {unusable[0]}"
+            )
 
     def _match(self, image_ns: list[int], truth_ns: list[int]) -> npt.NDArray[np.int64]:
         tolerance_ns = round(self._config.tolerance_ms * 1e6)
@@ -232,10 +287,13 @@ class Recording:
         return self.transforms.lookup(self._camera_frame, self._truth_frame)
 
     def _camera_at(self, stamp_ns: int) -> Intrinsics:
-        if stamp_ns in self._cameras:
-            return self._cameras[stamp_ns]
-        nearest = np.argmin(np.abs(self._camera_stamps - stamp_ns))
-        return self._cameras[int(self._camera_stamps[nearest])]
+        if stamp_ns not in self._cameras:
+            nearest = np.argmin(np.abs(self._camera_stamps - stamp_ns))
+            stamp_ns = int(self._camera_stamps[nearest])
+        camera = self._cameras[stamp_ns]
+        if isinstance(camera, MonoDepthError):
+            raise CalibrationError(f"its camera_info is not usable: {camera}")
+        return camera
 
     def _decode(self, message: Any, camera: Intrinsics) -> npt.NDArray[np.uint8]:
         rgb = compressed_image_to_rgb(message) if self._compressed else image_to_rgb(message)
@@ -247,9 +305,16 @@ class Recording:
             )
         return rgb
 
-    def _truth(self, message: Any) -> tuple[Any, Any, Any]:
+    def _truth(self, message: Any, camera: Intrinsics) -> tuple[Any, Any, Any]:
         if self._config.truth == "depth":
-            return None, None, image_to_depth(message)
+            depth_m = image_to_depth(message)
+            if depth_m.shape != (camera.height, camera.width):
+                raise ShapeError(
+                    f"depth image on {self.topics.truth} is {depth_m.shape[0]}x{depth_m.shape[1]}, "
+                    f"its camera is {camera.height}x{camera.width}; record depth registered to the "
+                    "image"
+                )
+            return None, None, depth_m
         return point_cloud_to_xyz(message), self.camera_from_lidar, None
 
 
@@ -278,15 +343,22 @@ class MessageSequence:
         self._reader.__exit__(None, None, None)
 
     def message(self, position: int) -> Any:
-        """Return the message recorded at `position` among those of the topic."""
+        """Return the message recorded at `position` among those of the topic.
+
+        Raises:
+            DecodingError: its bytes do not fit its type.
+        """
         while position not in self._kept:
             index, (topic, msgtype, _, cdr) = next(self._records)
             if index in self._wanted:
                 self._kept[index] = topic, msgtype, cdr
-        message = self._reader.decode(*self._kept.pop(position))
+        record = self._kept.pop(position)
         for passed in [kept for kept in self._kept if kept < position - _REORDER_WINDOW]:
             del self._kept[passed]
-        return message
+        try:
+            return self._reader.decode(*record)
+        except BagError as error:
+            raise DecodingError(f"{self._topic}: {error}") from error
 
 
 def read_header(cdr: bytes) -> tuple[int, str]:

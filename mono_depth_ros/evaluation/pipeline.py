@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import BagError, ConfigError
-from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.frames import FRAME_ERRORS, Frame, FrameConfig, Recording
 from mono_depth_ros.evaluation.occlusion import drop_occluded
 from mono_depth_ros.evaluation.pictures import FramePictures, draw_frame
 from mono_depth_ros.evaluation.protocols import Protocol as ScoreProtocol
@@ -114,6 +114,7 @@ class Summary:
     Attributes:
         constant_m: the depth of the constant baseline, the median of all reference depths.
         unpredicted_frames: matched frames for which there was no prediction; not scored.
+        unreadable_frames: matched frames with an unusable image, truth or camera_info; not scored.
     """
 
     model: DepthErrors
@@ -124,6 +125,7 @@ class Summary:
     devkit: DevkitErrors
     frames: int
     unpredicted_frames: int
+    unreadable_frames: int
     truth_pixels: int
     median_scale: float
 
@@ -148,6 +150,9 @@ def evaluate_bag(
 ) -> Evaluation:
     """Score depth predictions on every frame of a recording that has a truth.
 
+    A frame that cannot be decoded, has an unusable camera_info, or is refused by the predictor is
+    left out, logged and counted.
+
     Args:
         bag: anything `BagReader` opens.
         predictor: `(rgb, camera) -> depth_m (H, W)`, or a `FramePredictor`.
@@ -155,8 +160,10 @@ def evaluate_bag(
         track: wraps the frames while they are worked through, to show progress.
 
     Raises:
-        BagError: the recording is unreadable, lacks something, or no truth falls into an image.
-        MonoDepthError: of any other kind, from decoding or the predictor.
+        BagError: the recording is unreadable, lacks something, no frame of it is usable, or no
+            truth falls into an image.
+        CalibrationError: no camera_info is usable.
+        ShapeError: predictions and truth differ in size, or the profile needs larger images.
     """
     config = config or EvaluationConfig()
     recording = Recording(bag, config.frames)
@@ -166,7 +173,11 @@ def evaluate_bag(
     pictures: list[FramePictures] = []
     unpredicted = 0
     for index, frame in enumerate(track(recording.frames(), len(recording.pairs))):
-        prediction_m = _predict(predictor, frame)
+        try:
+            prediction_m = _predict(predictor, frame)
+        except FRAME_ERRORS as error:
+            recording.leave_out(frame.stamp_ns, error)
+            continue
         if prediction_m is None:
             unpredicted += 1
             continue
@@ -176,7 +187,10 @@ def evaluate_bag(
             title = f"frame {index}, stamp {frame.stamp_ns} ns"
             scale_m = config.range_bins_m[-1]
             pictures.append(draw_frame(title, frame.rgb, prediction_m, reference_m, scale_m))
-    summary = summarise(scores, constant_m, unpredicted, config)
+    if recording.unreadable and not scores:
+        raise recording.nothing_left()
+    unscored = unpredicted, len(recording.unreadable)
+    summary = summarise(scores, constant_m, unscored, config)
     return Evaluation(config, recording, summary, tuple(scores), tuple(pictures))
 
 
@@ -242,9 +256,9 @@ def score_frame(
 
 
 def summarise(
-    scores: list[FrameScore], constant_m: float, unpredicted: int, config: EvaluationConfig
+    scores: list[FrameScore], constant_m: float, unscored: tuple[int, int], config: EvaluationConfig
 ) -> Summary:
-    """Average frame scores as the protocol says."""
+    """Average frame scores as the protocol says; `unscored` is (unpredicted, unreadable) frames."""
     average = mean_over_images if config.protocol.average == "images" else pool_over_pixels
     scales = [s.scale for s in scores if not math.isnan(s.scale)]
     return Summary(
@@ -257,7 +271,8 @@ def summarise(
         ),
         devkit=mean_over_images_devkit([s.devkit for s in scores]),
         frames=len(scores),
-        unpredicted_frames=unpredicted,
+        unpredicted_frames=unscored[0],
+        unreadable_frames=unscored[1],
         truth_pixels=sum(s.truth_pixels for s in scores),
         median_scale=float(np.median(scales)) if scales else math.nan,
     )

@@ -125,7 +125,8 @@ def protocol_named(name: str, switches: Mapping[str, Any] | None = None) -> Prot
     Raises:
         ConfigError: no protocol or switch has that name, or a value is impossible.
     """
-    if name not in PROTOCOLS:
+    # A profile read from YAML may be a list, which cannot be looked up.
+    if not isinstance(name, str) or name not in PROTOCOLS:
         raise ConfigError(f"no evaluation profile {name!r}; choose from {', '.join(PROTOCOLS)}")
     values = {**to_mapping(PROTOCOLS[name]), **(switches or {})}
     return from_mapping(Protocol, values, f"profile {name}")

@@ -54,7 +54,7 @@ def write_report(
         DataError: `out` exists and is no report, or cannot be written.
     """
     out = Path(out)
-    _require_replaceable(out)
+    require_replaceable(out)
     facts = {**provenance(evaluation), **(about or {}), **_versions()}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +126,7 @@ def provenance(evaluation: Evaluation) -> dict[str, Any]:
         "frames matched": f"{len(recording.pairs)}, within {config.frames.tolerance_ms:g} ms",
         "frames scored": summary.frames,
         "frames without a prediction": summary.unpredicted_frames,
+        "frames unreadable, left out": summary.unreadable_frames,
         "truth pixels": summary.truth_pixels,
         "of them predicted": f"{coverage:.2%}",
         "median scale (1 = metric)": f"{summary.median_scale:.4f}",
@@ -225,6 +226,11 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _require_replaceable(out: Path) -> None:
+def require_replaceable(out: Path) -> None:
+    """Check that a report may be written to `out`, before the work of an evaluation.
+
+    Raises:
+        DataError: it exists and is neither an empty folder nor an earlier report.
+    """
     if out.exists() and not (out.is_dir() and ((out / SCORES).exists() or not any(out.iterdir()))):
         raise DataError(f"{out} exists and is no evaluation report; choose another folder")

@@ -221,3 +221,14 @@ def test_real_recordings_open_and_read():
     with BagReader(bags / "ubiquity_raspicam_ros1" / "aruco_images.bag") as reader:
         _, _, info = next(reader.messages(["/raspicam_node/camera_info"]))
     assert info.k[0] == pytest.approx(1014.3431)  # ROS 1 calls it K
+
+
+@pytest.mark.parametrize("mode", [CompressionMode.STORAGE, CompressionMode.MESSAGE])
+def test_a_missing_decompressor_is_named(tmp_path, monkeypatch, mode):
+    file = write_bag(tmp_path / "bag", mode)
+    cut = tmp_path / "cut.mcap"
+    # Without its index the file is read by our own reader.
+    cut.write_bytes(file.read_bytes()[:-100])
+    monkeypatch.setattr("mono_depth_ros.bags.compression._ZSTD_MODULE", "absent_zstd")
+    with pytest.raises(BagError, match=r"absent_zstd.*pip install"), BagReader(cut) as reader:
+        list(reader.messages())

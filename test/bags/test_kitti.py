@@ -10,7 +10,7 @@ from mono_depth_ros.bags.kitti import import_drive, parse_timestamps, read_calib
 from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.decoding import camera_info_to_intrinsics, image_to_rgb, point_cloud_fields
-from mono_depth_ros.errors import DataError
+from mono_depth_ros.errors import DataError, MonoDepthError
 from mono_depth_ros.evaluation.frames import FrameConfig, Recording
 from mono_depth_ros.geometry import project_points, transform_points
 
@@ -177,3 +177,17 @@ def test_command_line(tmp_path, capsys):
     with BagReader(tmp_path / "bag") as reader:
         _, _, info = next(reader.messages(["/camera/camera_info"]))
     assert camera_info_to_intrinsics(info).width == 6
+
+
+def test_the_drive_may_be_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_drive(tmp_path))
+    assert main(["import-kitti", ".", str(tmp_path / "bag")]) == 0
+
+
+def test_a_cut_picture_is_an_error(tmp_path):
+    drive = write_drive(tmp_path)
+    picture = drive / "image_02" / "data" / "0000000001.png"
+    picture.write_bytes(picture.read_bytes()[:-20])
+    with pytest.raises(MonoDepthError, match=r"0000000001\.png"):
+        import_drive(drive, tmp_path / "bag")
+    assert not (tmp_path / "bag").exists()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 
 import numpy as np
 import pytest
 
+from mono_depth_ros.bags.messages import camera_info_message
 from mono_depth_ros.bags.process import (
     CAMERA_INFO_TOPIC,
     DEPTH_TOPIC,
@@ -130,3 +132,45 @@ def test_a_bag_without_camera_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(BagError, match="no camera image"):
         process_bag(tmp_path / "in", tmp_path / "out", red_is_depth)
     assert not (tmp_path / "out").exists()
+
+
+def test_topics_of_unknown_types_are_not_copied_and_named_once(tmp_path, caplog):
+    with BagWriter(tmp_path / "in", "sqlite3") as writer:
+        for i in range(2):
+            stamp_ns = START_NS + i
+            image = np.full((20, 32, 3), 50, np.uint8)
+            writer.write_image("/camera/image_raw", stamp_ns, "eye", image)
+            writer.write_camera_info("/camera/camera_info", stamp_ns, "eye", CAMERA)
+            cdr = b"\0\1\0\0\5"
+            writer.write_raw("/odd", "my_msgs/msg/Odd", stamp_ns, cdr, definition="uint8 a")
+    (file,) = (tmp_path / "in").glob("*.db3")
+    connection = sqlite3.connect(file)
+    # Humble and older record no definitions.
+    connection.executescript("DELETE FROM message_definitions; UPDATE schema SET schema_version=3")
+    connection.close()
+    config = ProcessConfig(copy_input=True)
+    with caplog.at_level(logging.WARNING):
+        outcomes = process_bag(file, tmp_path / "out", red_is_depth, config)
+    assert outcomes == {"written": 2}
+    assert caplog.text.count("/odd is not copied") == 1
+    with BagReader(tmp_path / "out") as reader:
+        assert "/odd" not in reader.topics
+        assert reader.counts["/camera/image_raw"] == 2
+
+
+@pytest.mark.parametrize(("rectified", "fx"), [(True, 30.0), (False, 33.0)])
+def test_unrectified_images_take_k(tmp_path, rectified, fx):
+    info = camera_info_message(START_NS, "eye", CAMERA)
+    info.k[0] = 33.0
+    with BagWriter(tmp_path / "in") as writer:
+        writer.write_image("/camera/image_raw", START_NS, "eye", np.ones((20, 32, 3), np.uint8))
+        writer.write_message("/calibration", START_NS, info)
+    seen = []
+
+    def predictor(rgb, camera):
+        seen.append(camera.fx)
+        return np.ones((20, 32), np.float32)
+
+    config = ProcessConfig(camera_info_topic="/calibration", rectified=rectified)
+    assert process_bag(tmp_path / "in", tmp_path / "out", predictor, config) == {"written": 1}
+    assert seen == [fx]

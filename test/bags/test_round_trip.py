@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+
 import numpy as np
 import pytest
 import yaml
@@ -187,7 +189,7 @@ def test_writer_refuses_what_it_cannot_write(tmp_path):
     with BagWriter(tmp_path / "bag") as writer:
         with pytest.raises(BagError, match="ROS 2 Jazzy lacks"):
             writer.write_raw("/x", "my_msgs/msg/Outer", 1, b"\0\1\0\0")
-        with pytest.raises(BagError, match="not valid"):
+        with pytest.raises(BagError, match="not readable"):
             writer.write_raw("/x", "my_msgs/msg/Outer", 1, b"\0\1\0\0", definition="what?")
         with pytest.raises(ShapeError, match="uint8"):
             writer.write_image("/x", 1, "", np.ones((2, 2, 3)))
@@ -201,3 +203,34 @@ def test_writer_refuses_what_it_cannot_write(tmp_path):
             writer.write_depth("/x", -1, "", np.ones((2, 2)))
         with pytest.raises(ShapeError, match=r"\(4, 4\)"):
             writer.write_transforms("/tf", 1, [("a", "b", np.eye(3))])
+
+
+@pytest.mark.parametrize("method", ["write", "close"])
+def test_what_sqlite_refuses_is_a_bag_error_and_leaves_nothing(tmp_path, monkeypatch, method):
+    def refuse(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(f"rosbags.rosbag2.storage_sqlite3.Sqlite3Writer.{method}", refuse)
+    with pytest.raises(BagError, match="disk is full"), BagWriter(tmp_path / "b", "sqlite3") as w:
+        w.write_depth("/depth", 7, "camera", np.ones((2, 3), np.float32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_database_that_cannot_be_opened_is_a_bag_error(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    with pytest.raises(BagError, match="locked"), BagWriter(tmp_path / "b", "sqlite3"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_idl_definition_is_taken_too(tmp_path):
+    definition = "module my_msgs { module msg { struct Level { float value; }; }; };"
+    cdr = b"\0\1\0\0" + np.float32(2.5).tobytes()
+    with BagWriter(tmp_path / "one") as writer:
+        writer.write_raw("/level", "my_msgs/msg/Level", 5, cdr, definition=definition)
+    with BagReader(tmp_path / "one") as reader:
+        [(_, _, message)] = reader.messages()
+    assert message.value == 2.5

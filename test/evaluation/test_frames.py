@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from wall_scene import CAMERA, PERIOD_NS, START_NS, wall_depth
 
+from mono_depth_ros.bags.messages import camera_info_message
 from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.topics import find_topics
 from mono_depth_ros.bags.writer import BagWriter
@@ -100,7 +103,7 @@ def test_several_lidars_or_cameras_must_be_named(make_bag):
 
 def test_camera_info_of_another_size_is_an_error(make_bag):
     other = Intrinsics(fx=20.0, fy=20.0, cx=7.5, cy=5.5, width=32, height=24)
-    with pytest.raises(CalibrationError, match=r"12x16.*24x32"):
+    with pytest.raises(BagError, match=r"none of 4 frames is left.*12x16.*24x32"):
         list(Recording(make_bag(camera=other), FrameConfig()).frames())
 
 
@@ -126,3 +129,52 @@ def test_impossible_settings():
         FrameConfig(tolerance_ms=-1.0)
     with pytest.raises(ConfigError, match="max_frames"):
         FrameConfig(max_frames=0)
+
+
+def infos(broken):
+    """Return a callback that writes one camera_info per frame, K = 0 for the frames in `broken`."""
+
+    def extra(writer, stamp_ns):
+        info = camera_info_message(stamp_ns, "camera", CAMERA)
+        if (stamp_ns - START_NS) // PERIOD_NS in broken:
+            info.k[:], info.p[:] = 0.0, 0.0
+        writer.write_message("/camera/camera_info", stamp_ns, info)
+
+    return extra
+
+
+def test_one_unusable_camera_info_costs_one_frame(make_bag, caplog):
+    recording = Recording(make_bag(camera=None, extra=infos({1})), FrameConfig())
+    for _ in range(2):
+        assert [int(frame.rgb[0, 0, 0]) for frame in recording.frames()] == [0, 2, 3]
+    assert list(recording.unreadable) == [START_NS + PERIOD_NS]
+    assert caplog.text.count("is left out") == 1
+
+
+def test_camera_infos_that_are_all_unusable_are_an_error(make_bag):
+    with pytest.raises(CalibrationError, match="no camera_info on /camera/camera_info"):
+        Recording(make_bag(camera=None, extra=infos({0, 1, 2, 3})), FrameConfig())
+
+
+@pytest.mark.parametrize("topic", ["/camera/image_raw", "/camera/camera_info", "/lidar/points"])
+def test_a_message_that_is_cut_off_costs_one_frame(make_bag, tmp_path, topic):
+    with BagReader(make_bag()) as reader, BagWriter(tmp_path / "cut") as writer:
+        counts = Counter()
+        for name, msgtype, log_time_ns, cdr in reader.raw_messages():
+            counts[name] += 1
+            cut = name == topic and counts[name] == 3
+            writer.write_raw(name, msgtype, log_time_ns, cdr[:50] if cut else cdr)
+    recording = Recording(tmp_path / "cut", FrameConfig())
+    assert [int(frame.rgb[0, 0, 0]) for frame in recording.frames()] == [0, 1, 3]
+    assert len(recording.unreadable) == 1
+
+
+def test_a_depth_image_of_another_size_costs_one_frame(make_bag):
+    def extra(writer, stamp_ns):
+        rows = 6 if stamp_ns == START_NS else 12
+        writer.write_depth("/other/depth", stamp_ns, "camera", np.ones((rows, 16), np.float32))
+
+    config = FrameConfig(truth="depth", truth_topic="/other/depth")
+    recording = Recording(make_bag(extra=extra), config)
+    assert len(list(recording.frames())) == 3
+    assert "6x16" in recording.unreadable[START_NS]

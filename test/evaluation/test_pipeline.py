@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import math
@@ -12,6 +13,7 @@ import pytest
 from wall_scene import CAMERA, PERIOD_NS, START_NS, wall_depth
 
 from mono_depth_ros.bags.writer import BagWriter
+from mono_depth_ros.cli.evaluate import add_arguments, build_config
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import BagError, ConfigError, DataError, ShapeError
@@ -259,3 +261,50 @@ def edge_strength(frame, shift_px):
     gradient = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0))
     inside = (u >= 0) & (u < grey.shape[1] - 1) & (v >= 0) & (v < grey.shape[0] - 1)
     return gradient[v[inside].round().astype(int), u[inside].round().astype(int)].mean()
+
+
+def test_frames_that_a_predictor_refuses_are_counted(make_bag, tmp_path):
+    def picky(rgb, camera):
+        if rgb[0, 0, 0] == 1:
+            raise ShapeError("image of another size")
+        return ten_percent_far(rgb, camera)
+
+    evaluation = evaluate_bag(make_bag(), picky, CONFIG)
+    assert (evaluation.summary.frames, evaluation.summary.unreadable_frames) == (3, 1)
+    write_report(evaluation, tmp_path / "report")
+    scores = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert scores["scores"]["unreadable_frames"] == 1
+    assert scores["provenance"]["frames unreadable, left out"] == 1
+
+    def refuse(rgb, camera):
+        raise ShapeError("image of another size")
+
+    with pytest.raises(BagError, match=r"none of 4 frames is left.*another size"):
+        evaluate_bag(make_bag("other"), refuse, CONFIG)
+
+
+def test_command_line_refuses_a_foreign_folder_before_it_works(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("important")
+    arguments = ["evaluate", str(tmp_path / "no_bag"), "--checkpoint", "no_such_checkpoint"]
+    assert main([*arguments, "--out", str(tmp_path / "mine")]) == 1
+    assert "no evaluation report" in capsys.readouterr().err
+
+
+def test_a_profile_that_is_a_list_is_a_config_error(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("profile: [lidar]")
+    arguments = ["evaluate", "bag", "--depth-topic", "/d", "--out", str(tmp_path / "report")]
+    arguments += ["--config", str(tmp_path / "c.yaml"), "--max-depth", "10"]
+    assert main(arguments) == 1
+    assert "no evaluation profile ['lidar']" in capsys.readouterr().err
+
+
+def test_camera_options_of_the_command_line(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = ["bag", "--depth-topic", "/d", "--out", str(tmp_path)]
+    frames = build_config(parser.parse_args(arguments)).frames
+    assert (frames.camera_info_topic, frames.rectified) == (None, True)
+    arguments += ["--camera-info-topic", "/info", "--unrectified"]
+    frames = build_config(parser.parse_args(arguments)).frames
+    assert (frames.camera_info_topic, frames.rectified) == ("/info", False)
