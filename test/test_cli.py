@@ -12,8 +12,8 @@ import types
 import pytest
 
 import mono_depth_ros
+from mono_depth_ros import progress as progress_module
 from mono_depth_ros.cli import main as cli
-from mono_depth_ros.cli import progress as progress_module
 from mono_depth_ros.errors import BagError
 from mono_depth_ros.progress import progress
 
