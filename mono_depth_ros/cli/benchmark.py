@@ -99,7 +99,7 @@ def _node_rates(
         with tempfile.TemporaryDirectory() as folder:
             for name, points in (("node_depth", False), ("node_depth_and_cloud", True)):
                 with running(command, Path(folder) / "depth_node.log", dict(os.environ)):
-                    rate = measure_node(height, width, 1.5e3 / bare_ms, args.seconds, points=points)
+                    rate = measure_node(height, width, 1.1e3 / bare_ms, args.seconds, points=points)
                 figures[f"{name}_hz"] = rate.rate_hz
                 figures[f"{name}_latency_ms"] = rate.latency_ms
                 figures[f"{name}_share_of_bare"] = rate.rate_hz * bare_ms / 1e3
