@@ -32,10 +32,15 @@ def test_demo_scores_what_the_node_published(light_checkpoint, tmp_path, capsys)
     assert main(arguments) == 0
 
 
+# Started in the background of a shell, a test run ignores SIGINT, and so would its children.
+LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
+
 class TestProcesses:
     def test_a_process_is_stopped_with_the_block(self, tmp_path):
         code = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('stopped')"
-        with running(["-u", "-c", "print('up')\n" + code], tmp_path / "x.log", {}) as process:
+        code = f"{LISTEN}print('up')\n{code}"
+        with running(["-u", "-c", code], tmp_path / "x.log", {}) as process:
             while "up" not in (tmp_path / "x.log").read_text():
                 assert process.poll() is None
         assert process.returncode == 0
@@ -53,7 +58,7 @@ class TestProcesses:
         log = tmp_path / "x.log"
         with (
             pytest.raises(MonoDepthError, match="not done after 0 s"),
-            running(["-c", "import time; time.sleep(60)"], log, {}) as process,
+            running(["-c", f"{LISTEN}import time; time.sleep(60)"], log, {}) as process,
         ):
             wait_for(process, log, 0.2)
         assert process.returncode is not None

@@ -55,11 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("out/demo"), help="results (default: %(default)s)"
     )
     parser.add_argument(
-        "--kind", choices=tuple(_SCENES), default="rooms", help="world (default: %(default)s)"
+        "--kind", choices=tuple(_SCENES), default="streets", help="world (default: %(default)s)"
     )
     parser.add_argument("--checkpoint", help="name or file (default: the shipped one of the kind)")
     parser.add_argument(
-        "--frames", type=int, default=50, help="of the recording (default: %(default)s)"
+        "--frames", type=int, default=40, help="of the recording (default: %(default)s)"
     )
     parser.add_argument(
         "--rate", type=float, default=0.5, help="replay speed, 1 = real time (default: %(default)s)"
