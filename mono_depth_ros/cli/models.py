@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+# The rest is in the checkpoint's record.
+_SHOWN_SCORES = ("abs_rel", "rmse_m", "rmse_log", "delta1")
+
 HELP = "list the networks and the shipped checkpoints with their size and scores"
 
 
@@ -20,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     for name, (_, network_class) in MODELS.items():
         doc = (network_class.__doc__ or "").splitlines()[0]
         print(f"  {name:<16}{doc}")
-    print("\ncheckpoints (device runs them by name, checkpoint:=NAME):")
+    print("\ncheckpoints (run by name, checkpoint:=NAME):")
     for name, path in shipped_checkpoints().items():
         network, info = load_network(path)
         parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -31,6 +34,16 @@ def run(args: argparse.Namespace) -> int:
             f"products: {', '.join(('depth', *network.product_names))}"
         )
         print(f"    trained on: {info.training_data}")
-        scores = ", ".join(f"{key} {value:.4g}" for key, value in info.scores.items())
-        print(f"    scores: {scores or 'none'}")
+        for line in _score_lines(info.scores):
+            print(f"    {line}")
     return 0
+
+
+def _score_lines(scores: dict[str, float]) -> list[str]:
+    """Return one line per place where a checkpoint was scored."""
+    lines: dict[str, list[str]] = {}
+    for key, value in scores.items():
+        place, _, name = key.rpartition(".")
+        if name in _SHOWN_SCORES:
+            lines.setdefault(place, []).append(f"{name} {value:.3f}")
+    return [f"{place.replace('_', ' ')}: {', '.join(cells)}" for place, cells in lines.items()]

@@ -110,7 +110,7 @@ class PwaConfig:
 
 
 class Pwa(DepthNetwork):
-    """Patch-wise attention network; see the module's docstring."""
+    """PWA, patch-wise attention network (AAAI 2021); decisions are in the module's docstring."""
 
     config: PwaConfig
     product_names: tuple[str, ...] = ("attention",)
