@@ -202,13 +202,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="a file of config/training")
     parser.add_argument("overrides", nargs="*", help="section.setting=value")
-    parser.add_argument("--out", type=Path, help="folder of the run; default out/runs/NAME")
+    parser.add_argument("--out", type=Path, help="folder of the run; default runs/NAME")
     parser.add_argument("--minutes", type=float, default=math.inf, help="save and stop after these")
     options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         config = load_train_config(options.config, options.overrides)
-        out = options.out or CHECKOUT / "out" / "runs" / config.name
+        out = options.out or CHECKOUT / "runs" / config.name
         with logging_redirect_tqdm():
             print(train(config, out, 60.0 * options.minutes))
     except (MonoDepthError, OSError) as error:
