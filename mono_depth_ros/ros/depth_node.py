@@ -154,8 +154,10 @@ class DepthNode(LifecycleNode):
     def _load(self) -> None:
         import torch
 
-        if self.config.num_threads:
-            torch.set_num_threads(self.config.num_threads)
+        # The last core is left to the executor and DDS: threads that wait for one another stall
+        # whenever one of them is displaced.
+        all_but_one = max((os.cpu_count() or 1) - 1, 1)
+        torch.set_num_threads(self.config.num_threads or all_but_one)
         predictor = self._load_predictor(self.config.checkpoint, self._inference)
         predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)
         self._colorizer = DepthColorizer(self.config.color_max_depth_m or _max_depth_m(predictor))

@@ -77,7 +77,7 @@ class NodeConfig:
     )
     num_threads: int = field(
         default=0,
-        metadata=_fixed("CPU threads of the network; 0: PyTorch's choice", range=(0, 1024)),
+        metadata=_fixed("CPU threads of the network; 0: all cores but one", range=(0, 1024)),
     )
 
     def __post_init__(self) -> None:
