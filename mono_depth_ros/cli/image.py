@@ -140,7 +140,7 @@ def _view(clouds: list[Path]) -> None:
     except ImportError as error:
         raise ConfigError(f"--view needs open3d ({error}); pip install open3d") from error
     for path in clouds:
-        cloud = open3d.io.read_point_cloud(str(path))
+        cloud = open3d.io.read_point_cloud(path)
         # Optical frames have y down and z ahead; the viewer's camera looks along -z with y up.
         cloud.transform([[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])
         open3d.visualization.draw_geometries([cloud], window_name=path.name)
