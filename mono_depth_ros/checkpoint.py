@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mono_depth_ros import __version__
+from mono_depth_ros.atomic import replacing
 from mono_depth_ros.config import from_mapping, to_mapping
 from mono_depth_ros.errors import CheckpointError, ConfigError
 from mono_depth_ros.models import DepthNetwork, create_model
@@ -87,9 +87,8 @@ def save_checkpoint(path: Path, network: DepthNetwork, info: CheckpointInfo) -> 
     data = save(tensors, metadata={_METADATA_KEY: json.dumps(to_mapping(info))})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
     return info
 
 

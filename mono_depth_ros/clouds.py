@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.atomic import replacing
 from mono_depth_ros.errors import ShapeError
 from mono_depth_ros.geometry import Intrinsics, project_points, transform_points
 
@@ -91,9 +91,8 @@ def write_ply(path: Path, points: npt.NDArray[np.float32]) -> int:
     properties = "".join(f"property float {axis}\n" for axis in "xyz")
     properties += "".join(f"property uchar {color}\n" for color in colors)
     layout = f"format binary_little_endian 1.0\nelement vertex {len(flat)}\n{properties}"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(f"ply\n{layout}end_header\n".encode("ascii") + vertices.tobytes())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(f"ply\n{layout}end_header\n".encode("ascii") + vertices.tobytes())
     return len(flat)
 
 

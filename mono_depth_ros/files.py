@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.atomic import replacing
 from mono_depth_ros.decoding import JPEG_START, PNG_START, require_whole_picture
 from mono_depth_ros.errors import DataError
 
@@ -42,7 +43,7 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
 
 def write_rgb(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
     """Write (H, W, 3) uint8 RGB in the format of the path's suffix."""
-    _write_picture(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    write_picture(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
 
 def write_depth_png(path: Path, depth_m: npt.NDArray[np.float32]) -> None:
@@ -54,20 +55,28 @@ def write_depth_png(path: Path, depth_m: npt.NDArray[np.float32]) -> None:
     fits = (millimetres >= 0) & (millimetres <= _LARGEST_MM)
     if np.any(millimetres > _LARGEST_MM):
         logger.warning("%s: depth beyond 65.535 m is stored as unknown; use .npy for it", path)
-    _write_picture(path, np.where(fits, millimetres, 0).astype(np.uint16))
+    write_picture(path, np.where(fits, millimetres, 0).astype(np.uint16))
 
 
 def write_depth_npy(path: Path, depth_m: npt.NDArray[np.float32]) -> None:
     """Write depth as a NumPy file of float32 metres, NaN = unknown."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    np.save(temporary, depth_m)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        np.save(temporary, depth_m)
 
 
-def _write_picture(path: Path, pixels: npt.NDArray) -> None:
-    encoded, data = cv2.imencode(path.suffix, pixels)
+def write_picture(path: Path, pixels: npt.NDArray, options: Sequence[int] = ()) -> None:
+    """Encode pixels as OpenCV has them, BGR or one channel, by the path's suffix.
+
+    Args:
+        path: file to write.
+        pixels: what cv2.imencode takes.
+        options: its parameters, such as the JPEG quality.
+
+    Raises:
+        DataError: OpenCV cannot write this format.
+    """
+    encoded, data = cv2.imencode(path.suffix, pixels, list(options))
     if not encoded:
         raise DataError(f"OpenCV cannot write {path.suffix} files; use .png or .jpg")
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    temporary.write_bytes(data.tobytes())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mono_depth_ros.atomic import replacing
 from mono_depth_ros.errors import DataError
 
 FORMAT = 1
@@ -52,9 +52,8 @@ class TrainingState:
             "progress": vars(self.progress),
             "torch_rng": torch.get_rng_state(),
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        torch.save(record, temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            torch.save(record, temporary)
 
     def load(self, path: Path, config: dict[str, Any]) -> None:
         """Continue from a file that `save` wrote.

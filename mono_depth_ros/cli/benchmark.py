@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
+from mono_depth_ros.atomic import replacing
 from mono_depth_ros.cli.arguments import image_size
 from mono_depth_ros.cli.processes import private_ros_environment, running
 
@@ -54,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
         text = f"{value:.2f}" if isinstance(value, float) else str(value)
         sys.stdout.write(f"{name:<36}{text}\n")
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        with replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -19,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mono_depth_ros.atomic import replacing
 from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import ConfigError, DataError
+from mono_depth_ros.files import write_picture
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.world.cast import cast
 from mono_depth_ros.world.catalogue import make_scene
@@ -278,9 +280,8 @@ def _claim(path: Path, manifest: dict[str, Any]) -> None:
             )
         if len(old["frames"]) >= len(manifest["frames"]):
             return
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(manifest), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def _write_scene(job: _Job) -> int:
@@ -295,14 +296,16 @@ def _write_scene(job: _Job) -> int:
             job.kind, job.seed, index, job.camera, job.device, focal_jitter=job.focal_jitter
         )
         depth = encode_depth(frame.depth_m, DEPTH_SCALE[job.kind])
-        _save(root / "depth" / f"{name}.png", depth, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-        _save(root / "labels" / f"{name}.png", frame.labels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        write_picture(root / "depth" / f"{name}.png", depth, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        write_picture(
+            root / "labels" / f"{name}.png", frame.labels, [cv2.IMWRITE_PNG_COMPRESSION, 3]
+        )
         quality = (
             [cv2.IMWRITE_JPEG_QUALITY, 95]
             if job.image_format == "jpg"
             else [cv2.IMWRITE_PNG_COMPRESSION, 2]
         )
-        _save(root / "rgb" / f"{name}.{job.image_format}", frame.rgb[..., ::-1], quality)
+        write_picture(root / "rgb" / f"{name}.{job.image_format}", frame.rgb[..., ::-1], quality)
     return job.first
 
 
@@ -310,14 +313,3 @@ def encode_depth(depth_m: npt.NDArray[np.float32], scale: float) -> npt.NDArray[
     """Return depth as (H, W) uint16, value / scale = metres, rounded; 0 = none or out of range."""
     value = np.nan_to_num(depth_m, nan=0.0, posinf=0.0) * scale + 0.5
     return np.where(value < 65536, value, 0).astype(np.uint16)
-
-
-def _save(path: Path, image: npt.NDArray[Any], options: list[int]) -> None:
-    fine, data = cv2.imencode(path.suffix, image, options)
-    if not fine:
-        raise DataError(
-            f"OpenCV could not encode {path.name}; is its {path.suffix} support built in?"
-        )
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(data.tobytes())
-    temporary.replace(path)
