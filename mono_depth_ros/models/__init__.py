@@ -8,6 +8,7 @@ from typing import Any
 
 from mono_depth_ros.config import from_mapping
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.backbone_weights import NONE, load_backbone_weights
 from mono_depth_ros.models.base import DepthNetwork
 from mono_depth_ros.models.pwa import Pwa, PwaConfig
 
@@ -19,20 +20,27 @@ MODELS: Mapping[str, tuple[type[Any], Callable[[Any], DepthNetwork]]] = MappingP
 """Key → (class of its settings, class of the network that takes them)."""
 
 
-def create_model(name: str, settings: Mapping[str, Any] | None = None) -> DepthNetwork:
-    """Build the network `name` with fresh weights.
+def create_model(
+    name: str, settings: Mapping[str, Any] | None = None, backbone_weights: str = NONE
+) -> DepthNetwork:
+    """Build the network `name` with fresh weights, its backbone pretrained if asked for.
 
     Args:
         name: key of `MODELS`.
         settings: plain values for the network's config dataclass; what is left out has its default.
+        backbone_weights: `none`, `imagenet`, or the path of a state dict; see
+            `backbone_weights.load_backbone_weights`.
 
     Raises:
         ConfigError: the network or one of its settings is unknown.
+        CheckpointError: the backbone's weights cannot be had or do not fit.
     """
     if name not in MODELS:
         raise ConfigError(f"no network {name!r}; choose from {', '.join(MODELS)}")
     config_class, network_class = MODELS[name]
-    return network_class(from_mapping(config_class, settings or {}, where=name))
+    network = network_class(from_mapping(config_class, settings or {}, where=name))
+    load_backbone_weights(network.encoder, network.config.backbone, backbone_weights)
+    return network
 
 
 __all__ = ["MODELS", "DepthNetwork", "create_model"]

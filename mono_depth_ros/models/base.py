@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError, ShapeError
+from mono_depth_ros.models.encoder import BackboneName, Encoder
 
 # torchvision's ImageNet statistics, RGB in [0, 1]; every backbone is trained with them.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -31,17 +32,50 @@ class ImageSize:
             raise ConfigError(f"image size {self.height}x{self.width} (height x width) is empty")
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """What every network can be told; each network's own settings extend it.
+
+    Attributes:
+        image_size: cameras of other sizes are letterboxed to this one; where `required_size` is
+            None the network itself takes any size.
+        max_depth_m: largest depth of the head; 10 for NYU Depth V2, 80 for KITTI.
+        backbone: encoder.
+        backbone_width: channel multiplier of MobileNetV2; 1 for all others.
+    """
+
+    image_size: ImageSize = ImageSize(480, 640)
+    max_depth_m: float = 10.0
+    backbone: BackboneName = "mobilenet_v2"
+    backbone_width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.image_size.height, self.image_size.width) < SMALLEST_SIDE_PX:
+            raise ConfigError(
+                f"image_size is {self.image_size.height}x{self.image_size.width} (height x width); "
+                f"both sides need {SMALLEST_SIDE_PX} px or more"
+            )
+        if self.max_depth_m <= 0 or self.backbone_width <= 0:
+            raise ConfigError(
+                f"max_depth_m {self.max_depth_m} and backbone_width {self.backbone_width} "
+                "must be positive"
+            )
+
+
 class DepthNetwork(nn.Module, ABC):
     """A network that turns an RGB image into metric depth.
 
-    Subclasses set `config` (their frozen dataclass) and implement `training_outputs`.
+    Subclasses set `config` and `encoder` and implement `training_outputs`.
     """
 
     config: Any
+    encoder: Encoder
     image_mean: Tensor
     image_std: Tensor
     product_names: tuple[str, ...] = ()
     """Names of the optional per-pixel outputs: of `confidence`, `attention`, `semantics`."""
+    attention_names: tuple[str, ...] = ()
+    """One name per channel of the product `attention`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,9 +89,9 @@ class DepthNetwork(nn.Module, ABC):
         return None
 
     @property
-    @abstractmethod
     def max_depth_m(self) -> float:
         """Largest depth the head can answer, metres."""
+        return self.config.max_depth_m
 
     def forward(self, image: Tensor) -> Tensor:
         """Predict depth.
@@ -79,7 +113,12 @@ class DepthNetwork(nn.Module, ABC):
         """Return `depth_m` as `forward` does, and whatever else only the losses need."""
 
     def products(self, image: Tensor) -> dict[str, Tensor]:
-        """Return `depth_m` and the outputs listed in `product_names`, each (B, C, h, w)."""
+        """Return `depth_m` and the outputs listed in `product_names`, each (B, C, h, w).
+
+        `confidence`: (B, 1, h, w) in [0, 1]. `attention`: (B, len(attention_names), h, w), not
+        negative; what the numbers mean is the network's business. `semantics`: (B, 1, h, w) uint8,
+        index of the most likely class.
+        """
         return {"depth_m": self(image)}
 
     def normalise(self, image: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import EllipsisType
 
 import torch
 import torch.nn.functional as functional
@@ -70,6 +71,15 @@ def pad_evenly(image: Tensor, height: int, width: int) -> tuple[Tensor, int, int
     top, left = (height - image.shape[-2]) // 2, (width - image.shape[-1]) // 2
     bottom, right = height - image.shape[-2] - top, width - image.shape[-1] - left
     return functional.pad(image, (left, right, top, bottom)), top, left
+
+
+def pad_to_multiple(
+    image: Tensor, multiple: int
+) -> tuple[Tensor, tuple[EllipsisType | slice, ...]]:
+    """Zero-pad (B, C, h, w) evenly to multiples; return it and the index that undoes it."""
+    height, width = image.shape[-2:]
+    padded, top, left = pad_evenly(image, ceil_to(height, multiple), ceil_to(width, multiple))
+    return padded, (..., slice(top, top + height), slice(left, left + width))
 
 
 def ceil_to(value: int, multiple: int) -> int:

@@ -15,7 +15,7 @@ The authors published no code. Where the paper is silent this file decides:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models.attention import Interpolation, PatchWiseAttention
-from mono_depth_ros.models.base import SMALLEST_SIDE_PX, DepthNetwork, ImageSize
+from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings
 from mono_depth_ros.models.blocks import (
     DenseAspp,
     ceil_to,
@@ -32,20 +32,19 @@ from mono_depth_ros.models.blocks import (
     deconv_bn_relu,
     pad_evenly,
 )
-from mono_depth_ros.models.encoder import STRIDES, BackboneName, make_encoder
+from mono_depth_ros.models.encoder import STRIDES, make_encoder
 
 PATCH_SIZES_PX = (8, 16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True, slots=True)
-class PwaConfig:
+class PwaConfig(NetworkSettings):
     """Settings of PWA; the defaults are the paper's MobileNetV2 network on NYU Depth V2.
 
+    `image_size` is the one size this network accepts; the patch grid follows from it. The paper
+    sets `max_depth_m` to 90 for the KITTI benchmark.
+
     Attributes:
-        image_size: the one size this network accepts; the patch grid follows from it.
-        max_depth_m: sigmoid is multiplied by it; 10 for NYU, 80 for KITTI, 90 for its benchmark.
-        backbone: encoder.
-        backbone_width: channel multiplier of the encoder; 1 in the paper.
         attention: `pwa`, or `none` for the baseline rows of Table 1.
         patch_size: side of a patch in image pixels, or `image` for one patch; the paper has 64.
         dense_aspp: off in the upper rows of Table 1.
@@ -59,10 +58,6 @@ class PwaConfig:
         context_interpolation: how F_G is enlarged.
     """
 
-    image_size: ImageSize = field(default_factory=lambda: ImageSize(480, 640))
-    max_depth_m: float = 10.0
-    backbone: BackboneName = "mobilenet_v2"
-    backbone_width: float = 1.0
     attention: Literal["pwa", "none"] = "pwa"
     patch_size: int | Literal["image"] = 64
     dense_aspp: bool = True
@@ -74,6 +69,7 @@ class PwaConfig:
     context_interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
+        NetworkSettings.__post_init__(self)
         if self.patch_size != "image" and self.patch_size not in PATCH_SIZES_PX:
             raise ConfigError(
                 f"patch_size is {self.patch_size}; choose from "
@@ -81,16 +77,6 @@ class PwaConfig:
             )
         if len(self.decoder_channels) not in (4, 5):
             raise ConfigError(f"decoder_channels needs 4 or 5 widths, got {self.decoder_channels}")
-        if min(self.image_size.height, self.image_size.width) < SMALLEST_SIDE_PX:
-            raise ConfigError(
-                f"image_size is {self.image_size.height}x{self.image_size.width} (height x width); "
-                f"both sides need {SMALLEST_SIDE_PX} px or more"
-            )
-        if self.max_depth_m <= 0 or self.backbone_width <= 0:
-            raise ConfigError(
-                f"max_depth_m {self.max_depth_m} and backbone_width {self.backbone_width} "
-                "must be positive"
-            )
 
     @property
     def padded_size(self) -> ImageSize:
@@ -150,11 +136,6 @@ class Pwa(DepthNetwork):
     def required_size(self) -> ImageSize:
         """The size the patch grid was built for."""
         return self.config.image_size
-
-    @property
-    def max_depth_m(self) -> float:
-        """Depth at which the sigmoid saturates, metres."""
-        return self.config.max_depth_m
 
     def training_outputs(self, image: Tensor) -> dict[str, Tensor]:
         """Return `depth_m` (B, 1, h, w)."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mono_depth_ros.errors import ShapeError
+from training.losses.masking import SMALLEST_DEPTH_M, full_precision, measured, nothing
 
-# Predictions are clamped here before the logarithm; a sigmoid head can underflow to 0.
-SMALLEST_DEPTH_M = 1e-3
 # Added under the root, whose gradient is infinite at 0.
 ROOT_EPSILON = 1e-7
 
 
+@full_precision
 def scale_invariant_log(
     prediction_m: Tensor,
     target_m: Tensor,
@@ -26,8 +25,6 @@ def scale_invariant_log(
     PWA: variance_focus 0.5 with root (paper, "Training loss"). BTS and HMA's code: 0.85, root,
     factor 10. HMA's text: 0.85 without root. Kim et al.: 0.5 without root.
 
-    Computed in float32 whatever autocast says: half precision loses the small differences.
-
     Args:
         prediction_m: (B, 1, h, w), metres.
         target_m: (B, 1, h, w), metres, NaN where there is no measurement.
@@ -37,20 +34,15 @@ def scale_invariant_log(
         nearest_m: targets at or below are left out (BTS: 0.1 for NYU, 1.0 for KITTI).
 
     Returns:
-        Scalar float32; exactly 0 with zero gradient when no target is valid.
+        Scalar; exactly 0 with zero gradient when no target is valid.
 
     Raises:
         ShapeError: the two maps differ in shape.
     """
-    if prediction_m.shape != target_m.shape:
-        raise ShapeError(
-            f"prediction {tuple(prediction_m.shape)} and target {tuple(target_m.shape)} must agree"
-        )
-    valid = target_m.isfinite() & (target_m > max(nearest_m, 0.0))
-    prediction = prediction_m.float()
+    valid = measured(prediction_m, target_m, nearest_m)
     if not valid.any():
-        return prediction.sum() * 0.0
-    error = prediction[valid].clamp_min(SMALLEST_DEPTH_M).log() - target_m[valid].float().log()
+        return nothing(prediction_m)
+    error = prediction_m[valid].clamp_min(SMALLEST_DEPTH_M).log() - target_m[valid].log()
     loss = error.square().mean() - variance_focus * error.mean().square()
     if root:
         loss = torch.sqrt(loss.clamp_min(0.0) + ROOT_EPSILON)
