@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,6 +28,7 @@ from mono_depth_ros.models.base import ImageSize
 
 FORMAT = 1
 SUFFIX = ".safetensors"
+Precision = Literal["float16", "float32"]
 _METADATA_KEY = "mono_depth"
 
 
@@ -67,17 +68,25 @@ class CheckpointInfo:
     format: int = FORMAT
 
 
-def save_checkpoint(path: Path, network: DepthNetwork, info: CheckpointInfo) -> CheckpointInfo:
+def save_checkpoint(
+    path: Path, network: DepthNetwork, info: CheckpointInfo, precision: Precision = "float16"
+) -> CheckpointInfo:
     """Write a checkpoint under a temporary name, then rename it.
 
-    Convolution weights are stored in half precision; vectors (norm statistics, biases) stay
-    float32, because running variances can be smaller than half precision resolves.
+    Args:
+        path: of the file; its folder is created when missing.
+        network: whose state is written.
+        info: what the file says about itself.
+        precision: of the weights. float16 halves the file; vectors (norm statistics, biases) stay
+            float32 even then, because running variances can be smaller than half precision
+            resolves.
 
     Returns:
         `info` with its hash filled in.
     """
+    halved = precision == "float16"
     tensors = {
-        key: (value.half() if value.is_floating_point() and value.ndim > 1 else value)
+        key: (value.half() if halved and value.is_floating_point() and value.ndim > 1 else value)
         .detach()
         .cpu()
         .contiguous()

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from mono_depth_ros.config import from_mapping, load_yaml, with_overrides
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.backbone_weights import NONE
+from mono_depth_ros.models.presets import Preset, load_preset
+from training.objective import ObjectiveConfig
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -72,28 +75,24 @@ class AugmentationConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LossConfig:
-    """Scale-invariant log loss; see `training.losses.silog`."""
-
-    variance_focus: float = 0.5
-    root: bool = True
-    factor: float = 1.0
-    nearest_m: float = 0.1
-
-
-@dataclass(frozen=True, slots=True)
 class OptimizerConfig:
-    """Adam with polynomial decay to zero, per step.
+    """Adam and how its learning rate changes from step to step.
 
     Attributes:
-        learning_rate: at step 0; PWA: 5e-4 with MobileNetV2, 1e-4 with the larger backbones.
-        power: of the decay.
-        weight_decay: L2 term of Adam; the paper mentions none.
+        algorithm: adam adds `weight_decay` to the gradient, adamw decays the weights themselves.
+        learning_rate: after the warm-up; PWA: 5e-4 with MobileNetV2, 1e-4 with larger backbones.
+        schedule: from the learning rate to zero, polynomial (1 - x)^power or half a cosine.
+        power: of the polynomial.
+        warmup_steps: the rate rises linearly over these.
+        weight_decay: the papers of PWA and Kim et al. mention none.
         clip_norm: gradients are scaled down to this norm.
     """
 
+    algorithm: Literal["adam", "adamw"] = "adam"
     learning_rate: float = 5e-4
+    schedule: Literal["polynomial", "cosine"] = "polynomial"
     power: float = 0.9
+    warmup_steps: int = 0
     weight_decay: float = 0.0
     clip_norm: float = 10.0
 
@@ -106,10 +105,12 @@ class TrainConfig:
         name: of the run and of the checkpoint it makes.
         network: file in config/networks that names the network and its settings.
         data: what it learns from.
+        loss: what is minimised.
         steps: optimiser steps.
+        network_settings: changes on top of the network file's settings.
+        backbone_weights: `none`, `imagenet` or the path of a state dict.
         batch_size: images per step.
         augmentation: random changes of the training images.
-        loss: what is minimised.
         optimizer: how.
         seed: of the initial weights, the order of images and the augmentation.
         device: auto, cpu, cuda or cuda:N.
@@ -121,10 +122,12 @@ class TrainConfig:
     name: str
     network: str
     data: WorldDataConfig
+    loss: ObjectiveConfig
     steps: int
+    network_settings: dict[str, Any] = field(default_factory=dict)
+    backbone_weights: str = NONE
     batch_size: int = 8
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     seed: int = 0
     device: str = "auto"
@@ -140,19 +143,6 @@ class TrainConfig:
             raise ConfigError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """Content of a file in config/networks.
-
-    Attributes:
-        network: key of `mono_depth_ros.models.MODELS`.
-        settings: plain values of its config dataclass.
-    """
-
-    network: str
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
 def load_train_config(path: Path, overrides: list[str] | None = None) -> TrainConfig:
     """Read a recipe and apply `section.setting=value` overrides.
 
@@ -162,6 +152,6 @@ def load_train_config(path: Path, overrides: list[str] | None = None) -> TrainCo
     return from_mapping(TrainConfig, with_overrides(load_yaml(path), overrides or []))
 
 
-def load_network_config(path: str | Path) -> NetworkConfig:
+def load_network_preset(path: str | Path) -> Preset:
     """Read a file of config/networks; relative paths start at the checkout."""
-    return from_mapping(NetworkConfig, load_yaml(CHECKOUT / path))
+    return load_preset(CHECKOUT / path)

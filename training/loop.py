@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam, AdamW
 from torch.utils.data import DataLoader, Dataset
 
 from mono_depth_ros.metrics import DepthErrors, depth_errors, mean_over_images
@@ -42,6 +44,14 @@ class StepSampler:
         return np.random.default_rng((self.seed, epoch)).permutation(self.size)
 
 
+def in_order(size: int, batch_size: int = 16) -> list[list[tuple[int, int]]]:
+    """Return batches of (epoch 0, index) over a whole dataset."""
+    return [
+        [(0, index) for index in range(first, min(first + batch_size, size))]
+        for first in range(0, size, batch_size)
+    ]
+
+
 def make_loader(
     dataset: Dataset, batches: Iterable[list[tuple[int, int]]], workers: int
 ) -> DataLoader:
@@ -55,11 +65,29 @@ def make_loader(
     )
 
 
+def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Return the optimiser of a recipe over all parameters."""
+    algorithm = {"adam": Adam, "adamw": AdamW}[config.algorithm]
+    return algorithm(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+
+
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, steps: int
 ) -> float:
-    """Set and return learning_rate * (1 - step / steps) ** power."""
-    rate = config.learning_rate * (1.0 - step / steps) ** config.power
+    """Set and return the learning rate of a step: linear warm-up, then decay to zero.
+
+    With x the share of the steps after the warm-up that are done, the rate is multiplied by
+    (1 - x)^power or (1 + cos(pi x)) / 2.
+    """
+    warmup = config.warmup_steps
+    done = max(step - warmup, 0) / max(steps - warmup, 1)
+    if config.schedule == "polynomial":
+        share = (1.0 - done) ** config.power
+    else:
+        share = 0.5 * (1.0 + math.cos(math.pi * done))
+    if step < warmup:
+        share *= (step + 1) / (warmup + 1)
+    rate = config.learning_rate * share
     for group in optimizer.param_groups:
         group["lr"] = rate
     return rate

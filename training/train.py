@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch.optim import Adam
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -25,13 +26,22 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
 from mono_depth_ros.config import to_mapping
 from mono_depth_ros.device import resolve_device
-from mono_depth_ros.errors import MonoDepthError
+from mono_depth_ros.errors import ConfigError, MonoDepthError
 from mono_depth_ros.metrics import DepthErrors
 from mono_depth_ros.models import DepthNetwork, create_model
-from training.config import CHECKOUT, TrainConfig, load_network_config, load_train_config
+from mono_depth_ros.models.semantic_classes import label_map
+from training.config import CHECKOUT, TrainConfig, load_network_preset, load_train_config
 from training.datasets.world import WorldDataset, network_camera, prepare
-from training.loop import StepSampler, make_loader, set_learning_rate, take_step, validate
-from training.losses import scale_invariant_log
+from training.loop import (
+    StepSampler,
+    in_order,
+    make_loader,
+    make_optimizer,
+    set_learning_rate,
+    take_step,
+    validate,
+)
+from training.objective import weighted_losses
 from training.state import TrainingState, start_average, update_average
 
 logger = logging.getLogger(__name__)
@@ -91,23 +101,25 @@ def _start(config: TrainConfig, out: Path) -> _Run:
     """Build everything, and continue from a saved state where there is one."""
     device = resolve_device(config.device)
     torch.manual_seed(config.seed)
-    description = load_network_config(config.network)
-    network, averaged = (
-        create_model(description.network, description.settings).to(device) for _ in range(2)
-    )
+    description = load_network_preset(config.network)
+    settings = {**description.settings, **config.network_settings}
+    network = create_model(description.network, settings, config.backbone_weights).to(device)
+    averaged = create_model(description.network, settings).to(device)
     # Twice as fast as the default layout on CPUs and on tensor cores.
     network.to(memory_format=torch.channels_last)
-    adam = Adam(
-        network.parameters(),
-        config.optimizer.learning_rate,
-        weight_decay=config.optimizer.weight_decay,
-    )
-    state = TrainingState(network, adam, start_average(network))
+    optimizer = make_optimizer(network, config.optimizer)
+    state = TrainingState(network, optimizer, start_average(network))
     size = network.config.image_size
     focal_px = network_camera(config.data.kind, size).fx
     train_folder, validation_folder = prepare(config.data, size)
     train_set = WorldDataset(
-        train_folder, size, focal_px, network.max_depth_m, config.augmentation, config.seed
+        train_folder,
+        size,
+        focal_px,
+        network.max_depth_m,
+        config.augmentation,
+        config.seed,
+        _label_map(config, network),
     )
     validation_set = WorldDataset(validation_folder, size, focal_px, network.max_depth_m)
     out.mkdir(parents=True, exist_ok=True)
@@ -117,10 +129,6 @@ def _start(config: TrainConfig, out: Path) -> _Run:
     order = StepSampler(
         len(train_set), config.batch_size, state.progress.step, config.steps, config.seed
     )
-    in_order = [
-        [(0, index) for index in range(first, min(first + 16, len(validation_set)))]
-        for first in range(0, len(validation_set), 16)
-    ]
     return _Run(
         config=config,
         out=out,
@@ -129,9 +137,23 @@ def _start(config: TrainConfig, out: Path) -> _Run:
         averaged=averaged,
         state=state,
         batches=make_loader(train_set, order, config.data.workers),
-        validation=make_loader(validation_set, in_order, workers=0),
+        validation=make_loader(validation_set, in_order(len(validation_set)), workers=0),
         training_focal_px=focal_px,
     )
+
+
+def _label_map(config: TrainConfig, network: DepthNetwork) -> npt.NDArray[np.int16] | None:
+    """Return the class of every label on disk if the recipe learns from labels."""
+    if config.loss.focal_semantic is None:
+        return None
+    semantics = getattr(network.config, "semantics", "none")
+    fitting = {"rooms": ("nyu4", "nyu13", "nyu40"), "streets": ("cityscapes",)}[config.data.kind]
+    if semantics not in fitting:
+        raise ConfigError(
+            f"loss.focal_semantic on {config.data.kind} needs a network with semantics "
+            f"{' or '.join(fitting)}, {type(network).__name__} has {semantics}; change its settings"
+        )
+    return label_map(semantics, network.config.extra_classes)
 
 
 def _settings(config: TrainConfig, network: DepthNetwork) -> dict[str, Any]:
@@ -147,9 +169,8 @@ def _train_on(run: _Run, batch: dict[str, torch.Tensor]) -> tuple[float, float]:
     run.network.train()
     image = batch["image"].to(run.device, memory_format=torch.channels_last)
     outputs = run.network.training_outputs(image)
-    loss = scale_invariant_log(
-        outputs["depth_m"], batch["depth_m"].to(run.device), **asdict(config.loss)
-    )
+    truth = {key: value.to(run.device) for key, value in batch.items() if key != "image"}
+    loss = sum(weighted_losses(config.loss, run.network, outputs, truth).values())
     if not take_step(run.network, state.optimizer, loss, config.optimizer.clip_norm):
         state.progress.skipped_steps += 1
         logger.warning("step %d skipped: loss or gradient is not finite", step)
@@ -180,7 +201,7 @@ def _validate_and_export(run: _Run, board: SummaryWriter) -> None:
 
 def _describe(run: _Run, errors: DepthErrors) -> CheckpointInfo:
     config, progress = run.config, run.state.progress
-    description = load_network_config(config.network)
+    description = load_network_preset(config.network)
     first, end = config.data.train_seeds
     return CheckpointInfo(
         name=config.name,
@@ -192,6 +213,7 @@ def _describe(run: _Run, errors: DepthErrors) -> CheckpointInfo:
             f"procedural world, {config.data.kind}, seeds {first} to {end - 1}, "
             f"{progress.step} steps of {config.batch_size} images"
         ),
+        class_names=run.network.class_names,
         scores={f"procedural_world_validation.{k}": v for k, v in asdict(errors).items()},
         recipe={**to_mapping(config), "steps_done": progress.step, "seconds": progress.seconds},
     )

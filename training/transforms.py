@@ -1,4 +1,4 @@
-"""Random changes of an image and its depth together."""
+"""Random changes of an image together with everything measured on it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from training.config import AugmentationConfig
+from training.losses.masking import IGNORED_LABEL
+
+# What a rotation leaves in the corners.
+_FILL = {"image": 0.0, "depth_m": math.nan, "labels": float(IGNORED_LABEL)}
 
 
 def augment(
-    image: Tensor, depth_m: Tensor, config: AugmentationConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+    sample: dict[str, Tensor], config: AugmentationConfig, generator: torch.Generator
+) -> dict[str, Tensor]:
     """Apply each change of `config` with its probability.
 
     Args:
-        image: (3, h, w) uint8.
-        depth_m: (1, h, w) float32, NaN where unknown.
+        sample: `image` (3, h, w) uint8, `depth_m` (1, h, w) float32 with NaN where unknown, and,
+            where there are any, `labels` (1, h, w) integers with -1 where there is none.
         config: which changes, how large.
         generator: the only source of randomness, so a step can be repeated exactly.
 
     Returns:
-        Image and depth of the same shapes; rotation leaves NaN depth in the corners.
+        The same maps in the same shapes; rotation leaves NaN depth and label -1 in the corners.
     """
 
     def chance() -> bool:
@@ -34,11 +38,11 @@ def augment(
         return limit * (2.0 * torch.rand((), generator=generator).item() - 1.0)
 
     if config.flip and chance():
-        image, depth_m = transforms.horizontal_flip(image), transforms.horizontal_flip(depth_m)
+        sample = {key: transforms.horizontal_flip(value) for key, value in sample.items()}
     if config.rotation_deg and chance():
         angle = uniform(config.rotation_deg)
-        image = transforms.rotate(image, angle, InterpolationMode.BILINEAR)
-        depth_m = transforms.rotate(depth_m, angle, InterpolationMode.NEAREST, fill=math.nan)
+        sample = {key: _rotate(key, value, angle) for key, value in sample.items()}
+    image = sample["image"]
     if config.brightness and chance():
         image = transforms.adjust_brightness(image, 1.0 + uniform(config.brightness))
     if config.contrast and chance():
@@ -47,4 +51,10 @@ def augment(
         image = transforms.adjust_saturation(image, 1.0 + uniform(config.saturation))
     if config.hue and chance():
         image = transforms.adjust_hue(image, uniform(config.hue))
-    return image, depth_m
+    return sample | {"image": image}
+
+
+def _rotate(key: str, value: Tensor, angle_deg: float) -> Tensor:
+    """Rotate; only the image is interpolated, since mixed depths and labels are wrong ones."""
+    mode = InterpolationMode.BILINEAR if key == "image" else InterpolationMode.NEAREST
+    return transforms.rotate(value, angle_deg, mode, fill=_FILL[key])

@@ -8,13 +8,21 @@ from typing import Any
 
 from mono_depth_ros.config import from_mapping
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.acan import Acan, AcanConfig
+from mono_depth_ros.models.asc_gcm import AscGcm, AscGcmConfig
 from mono_depth_ros.models.backbone_weights import NONE, load_backbone_weights
 from mono_depth_ros.models.base import DepthNetwork
+from mono_depth_ros.models.hma import Hma, HmaConfig
+from mono_depth_ros.models.look_deeper import LookDeeper, LookDeeperConfig
 from mono_depth_ros.models.pwa import Pwa, PwaConfig
 
 MODELS: Mapping[str, tuple[type[Any], Callable[[Any], DepthNetwork]]] = MappingProxyType(
     {
         "pwa": (PwaConfig, Pwa),
+        "hma": (HmaConfig, Hma),
+        "acan": (AcanConfig, Acan),
+        "asc_gcm": (AscGcmConfig, AscGcm),
+        "look_deeper": (LookDeeperConfig, LookDeeper),
     }
 )
 """Key → (class of its settings, class of the network that takes them)."""

@@ -76,6 +76,8 @@ class DepthNetwork(nn.Module, ABC):
     """Names of the optional per-pixel outputs: of `confidence`, `attention`, `semantics`."""
     attention_names: tuple[str, ...] = ()
     """One name per channel of the product `attention`."""
+    class_names: tuple[str, ...] = ()
+    """What the values of the product `semantics` mean, in index order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+RANGE_MARGIN = 1e-6
+"""Part of the largest depth that answers keep from both ends, where a float32 sigmoid saturates."""
+
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
     """Return convolution (same size, no bias), batch norm, ReLU."""
@@ -27,6 +30,22 @@ def deconv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+class ResidualBlock(nn.Module):
+    """relu(x + two 3x3 convolutions of x with batch norm, a ReLU between them)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_bn_relu(channels, channels, 3),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, h, w) → the same shape."""
+        return (features + self.body(features)).relu()
 
 
 class DenseAspp(nn.Module):
@@ -64,6 +83,11 @@ class DenseAspp(nn.Module):
         for branch in self.branches:
             features = torch.cat((features, branch(features)), dim=1)
         return self.merge(features)
+
+
+def depth_from_logits(logits: Tensor, max_depth_m: float) -> Tensor:
+    """Return max_depth_m * sigmoid, in metres, strictly inside (0, max_depth_m) in float32."""
+    return max_depth_m * logits.sigmoid().clamp(RANGE_MARGIN, 1.0 - RANGE_MARGIN)
 
 
 def pad_evenly(image: Tensor, height: int, width: int) -> tuple[Tensor, int, int]:

@@ -11,11 +11,15 @@ The authors published no code. Where the paper is silent this file decides:
 * F_G is a 1x1 convolution of that output to the width of F, averaged over each patch.
 * Without DenseASPP a 3x3 convolution takes its place, so the decoder keeps its widths.
 * Images are zero-padded evenly, after normalisation, to a multiple of patch size and stride 32.
+* Table 1 compares with CBAM, here on F, and with dual attention, here on the map at stride 8: its
+  weights are as many as pixels squared, 10^11 at full resolution.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -23,18 +27,37 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
-from mono_depth_ros.models.attention import Interpolation, PatchWiseAttention
+from mono_depth_ros.models.attention import (
+    AttentionMaps,
+    ConvBlockAttention,
+    DualAttention,
+    Interpolation,
+    PatchWiseAttention,
+    enlarge,
+)
+from mono_depth_ros.models.attention.patch_wise import PatchBorder
 from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings
 from mono_depth_ros.models.blocks import (
     DenseAspp,
     ceil_to,
     conv_bn_relu,
     deconv_bn_relu,
+    depth_from_logits,
     pad_evenly,
 )
 from mono_depth_ros.models.encoder import STRIDES, make_encoder
 
 PATCH_SIZES_PX = (8, 16, 32, 64, 128, 256)
+
+ATTENTION_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "pwa": ("spatial", "channel"),
+        "cbam": ("spatial", "channel"),
+        "dual": ("position",),
+        "none": (),
+    }
+)
+"""Channels of the product `attention` for each attention module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +68,7 @@ class PwaConfig(NetworkSettings):
     sets `max_depth_m` to 90 for the KITTI benchmark.
 
     Attributes:
-        attention: `pwa`, or `none` for the baseline rows of Table 1.
+        attention: `pwa`; `cbam`, `dual` or `none` for the other rows of Table 1.
         patch_size: side of a patch in image pixels, or `image` for one patch; the paper has 64.
         dense_aspp: off in the upper rows of Table 1.
         decoder_channels: widths of the transposed convolutions. Five give features at full
@@ -56,9 +79,12 @@ class PwaConfig(NetworkSettings):
         attention_reduction: width of F over the hidden width of the perceptrons.
         channel_interpolation: how channel attention is enlarged from patches to pixels.
         context_interpolation: how F_G is enlarged.
+        context_norm: batch norm and ReLU after the 3x3 convolutions of patch-wise attention; the
+            paper's equations show none.
+        patch_border: what a 7x7 convolution sees beyond its patch: `zeros`, or its `neighbours`.
     """
 
-    attention: Literal["pwa", "none"] = "pwa"
+    attention: Literal["pwa", "cbam", "dual", "none"] = "pwa"
     patch_size: int | Literal["image"] = 64
     dense_aspp: bool = True
     decoder_channels: tuple[int, ...] = (320, 96, 32, 24, 32)
@@ -67,6 +93,8 @@ class PwaConfig(NetworkSettings):
     attention_reduction: int = 8
     channel_interpolation: Interpolation = "nearest"
     context_interpolation: Interpolation = "bilinear"
+    context_norm: bool = False
+    patch_border: PatchBorder = "zeros"
 
     def __post_init__(self) -> None:
         NetworkSettings.__post_init__(self)
@@ -81,7 +109,8 @@ class PwaConfig(NetworkSettings):
     @property
     def padded_size(self) -> ImageSize:
         """The image size after padding."""
-        patch = 1 if self.patch_size == "image" else self.patch_size
+        patched = self.attention == "pwa" and self.patch_size != "image"
+        patch = int(self.patch_size) if patched else 1
         multiple = max(patch, STRIDES[-1])
         return ImageSize(
             ceil_to(self.image_size.height, multiple), ceil_to(self.image_size.width, multiple)
@@ -99,12 +128,11 @@ class Pwa(DepthNetwork):
     """PWA, patch-wise attention network (AAAI 2021); decisions are in the module's docstring."""
 
     config: PwaConfig
-    product_names: tuple[str, ...] = ("attention",)
 
     def __init__(self, config: PwaConfig) -> None:
         super().__init__()
-        if config.attention == "none":
-            self.product_names = ()
+        self.attention_names = ATTENTION_NAMES[config.attention]
+        self.product_names = ("attention",) if self.attention_names else ()
         self.config = config
         self.encoder = make_encoder(config.backbone, config.backbone_width)
         e2, e4, e8, e16, e32 = self.encoder.channels
@@ -122,14 +150,11 @@ class Pwa(DepthNetwork):
             self.context = conv_bn_relu(widths[1] + e8, widths[1], 3)
         if config.attention == "pwa":
             self.context_projection = nn.Conv2d(widths[1], widths[-1], 1)
-            self.attention = PatchWiseAttention(
-                widths[-1],
-                config.grid,
-                self._patch_on_features(),
-                config.attention_reduction,
-                config.channel_interpolation,
-                config.context_interpolation,
-            )
+            self.attention: nn.Module = self._patch_wise_attention()
+        elif config.attention == "cbam":
+            self.attention = ConvBlockAttention(widths[-1])
+        elif config.attention == "dual":
+            self.attention = DualAttention(widths[1])
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
     @property
@@ -142,43 +167,68 @@ class Pwa(DepthNetwork):
         return {"depth_m": self._run(image)[0]}
 
     def products(self, image: Tensor) -> dict[str, Tensor]:
-        """Return `depth_m` and the spatial `attention` in (0, 1), each (B, 1, h, w)."""
-        depth_m, attention = self._run(image)
-        return (
-            {"depth_m": depth_m}
-            if attention is None
-            else {"depth_m": depth_m, "attention": attention}
-        )
+        """Return `depth_m` (B, 1, h, w) and `attention` (B, len(attention_names), h, w).
 
-    def _run(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        `spatial` is the spatial map in (0, 1) and `channel` the mean over channels of the channel
+        attention in (0, 1), one value per patch (CBAM: per image). `position`, of dual attention,
+        is the attention that a pixel receives from all others, 1 on average.
+        """
+        depth_m, maps = self._run(image)
+        if not self.attention_names:
+            return {"depth_m": depth_m}
+        padded = self.config.padded_size
+        size = (padded.height, padded.width)
+        full = [] if maps.spatial is None else [enlarge(maps.spatial, size, "bilinear")]
+        if maps.channel is not None:
+            mean = maps.channel.mean(1, keepdim=True)
+            full.append(enlarge(mean, size, self.config.channel_interpolation))
+        return {"depth_m": depth_m, "attention": self._crop(torch.cat(full, dim=1))}
+
+    def _run(self, image: Tensor) -> tuple[Tensor, AttentionMaps]:
+        """Return depth (B, 1, h, w) and the attention maps of the padded image."""
+        padded = self.config.padded_size
+        x, _, _ = pad_evenly(self.normalise(image), padded.height, padded.width)
+        features, maps = self._decode(self.encoder(x))
+        depth_m = depth_from_logits(self.head(features), self.config.max_depth_m)
+        return self._crop(enlarge(depth_m, (padded.height, padded.width), "bilinear")), maps
+
+    def _crop(self, padded_map: Tensor) -> Tensor:
+        """Undo the padding."""
         size, padded = self.config.image_size, self.config.padded_size
-        x, top, left = pad_evenly(self.normalise(image), padded.height, padded.width)
-        features, context = self._decode(self.encoder(x))
-        attention = None
-        if self.config.attention == "pwa":
-            features, attention = self.attention(features, self._context_per_patch(context))
-        depth_m = self.config.max_depth_m * self.head(features).sigmoid()
+        top, left = (padded.height - size.height) // 2, (padded.width - size.width) // 2
+        return padded_map[..., top : top + size.height, left : left + size.width]
 
-        def crop(full: Tensor) -> Tensor:
-            if full.shape[-1] != padded.width:
-                full = functional.interpolate(
-                    full, scale_factor=2.0, mode="bilinear", align_corners=False
-                )
-            return full[..., top : top + size.height, left : left + size.width]
-
-        return crop(depth_m), None if attention is None else crop(attention)
-
-    def _decode(self, encoded: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return F and the map at stride 8 that context is made of."""
+    def _decode(self, encoded: list[Tensor]) -> tuple[Tensor, AttentionMaps]:
+        """Return the head's input and the attention maps."""
         f2, f4, f8, f16, f32 = encoded
+        maps = AttentionMaps()
         x = self.up[0](f32)
         x = self.up[1](torch.cat((x, f16), dim=1))
         context = self.context(torch.cat((x, f8), dim=1))
+        if self.config.attention == "dual":
+            context, maps = self.attention(context)
         x = self.up[2](context)
         x = self.up[3](torch.cat((x, f4), dim=1))
         if len(self.up) == 5:
             x = self.up[4](torch.cat((x, f2), dim=1))
-        return x, context
+        if self.config.attention == "pwa":
+            x, maps = self.attention(x, self._context_per_patch(context))
+        elif self.config.attention == "cbam":
+            x, maps = self.attention(x)
+        return x, maps
+
+    def _patch_wise_attention(self) -> PatchWiseAttention:
+        config = self.config
+        return PatchWiseAttention(
+            config.decoder_channels[-1],
+            config.grid,
+            self._patch_on_features(),
+            config.attention_reduction,
+            config.channel_interpolation,
+            config.context_interpolation,
+            config.context_norm,
+            config.patch_border,
+        )
 
     def _context_per_patch(self, context: Tensor) -> Tensor:
         """F_G: (B, C8, H / 8, W / 8) → (B, C, rows, cols)."""

@@ -6,10 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
+from mono_depth_ros.config import load_yaml
 from mono_depth_ros.errors import ConfigError, ShapeError
 from mono_depth_ros.models import create_model
 from mono_depth_ros.models.attention import PatchWiseAttention
+from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.models.pwa import PwaConfig
+from training.config import CHECKOUT
 
 TINY = {
     "image_size": {"height": 96, "width": 160},
@@ -66,7 +69,31 @@ def test_vectorised_attention_equals_the_loop(grid, patch):
         expected, expected_attention = loop_reference(module, features, context)
         output, attention = module(features, context)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(attention, expected_attention, rtol=0, atol=1e-5)
+    torch.testing.assert_close(attention.spatial, expected_attention, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("grid", "patch"), [((3, 4), (8, 8)), ((1, 1), (6, 9)), ((2, 2), (4, 4))])
+def test_patches_that_see_their_neighbours(grid, patch):
+    """A 7x7 convolution of the whole map with the weights of the patch that a pixel is in."""
+    torch.manual_seed(4)
+    module = PatchWiseAttention(8, grid, patch, patch_border="neighbours")
+    local = torch.randn(2, 8, grid[0] * patch[0], grid[1] * patch[1])
+    statistics = torch.stack((local.max(1).values, local.mean(1)), 1)
+    with torch.no_grad():
+        logits = module._spatial_logits(local)
+        for j in range(grid[0] * grid[1]):
+            weight, bias = (p[j : j + 1] for p in module.patch_convs.parameters())
+            whole = functional.conv2d(statistics, weight, bias, padding=3)
+            y, x = j // grid[1] * patch[0], j % grid[1] * patch[1]
+            inside = (..., slice(y, y + patch[0]), slice(x, x + patch[1]))
+            torch.testing.assert_close(logits[inside], whole[inside], rtol=0, atol=1e-5)
+
+
+def test_norm_after_the_two_convolutions_of_patch_wise_attention():
+    module = PatchWiseAttention(8, (2, 3), (8, 8), context_norm=True)
+    for conv, inputs in ((module.channel_conv, 24), (module.spatial_conv, 16)):
+        assert [type(part).__name__ for part in conv] == ["Conv2d", "BatchNorm2d", "ReLU"]
+        assert sum(p.numel() for p in conv.parameters()) == 9 * inputs * 8 + 2 * 8
 
 
 def test_a_patch_depends_on_its_own_weights_only():
@@ -121,6 +148,26 @@ def test_parameters_of_the_paper_network():
     assert sum(counts.values()) == 3_563_809
 
 
+@pytest.mark.parametrize(
+    ("backbone", "parameters"), [("densenet161", 41_932_209), ("resnext101_32x8d", 103_516_849)]
+)
+def test_parameters_of_the_large_presets(backbone, parameters):
+    """Counted by the same prototype."""
+    preset = load_yaml(CHECKOUT / f"config/networks/pwa_{backbone}.yaml")
+    with torch.device("meta"):
+        network = create_model("pwa", preset["settings"])
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert network.config.padded_size == ImageSize(512, 640)
+
+
+def test_light_preset_is_small_and_attends_at_half_resolution():
+    preset = load_yaml(CHECKOUT / "config/networks/pwa_light.yaml")
+    network = create_model("pwa", preset["settings"])
+    assert sum(p.numel() for p in network.parameters()) == 1_645_617
+    # 240x320 padded to 256x320 in patches of 32 px, 16 px of the features
+    assert (network.attention.grid, network.attention.patch) == ((8, 10), (16, 16))
+
+
 @pytest.mark.parametrize("patch", [8, 16, 32, 64, 128, 256, "image"])
 @pytest.mark.parametrize("widths", [[16, 16, 16, 16, 8], [16, 16, 16, 8]])
 def test_every_patch_size_answers_at_image_size(patch, widths):
@@ -129,19 +176,68 @@ def test_every_patch_size_answers_at_image_size(patch, widths):
     network = create_model("pwa", settings).eval()
     with torch.no_grad():
         products = network.products(torch.rand(2, 3, 100, 150))
-    assert products["depth_m"].shape == products["attention"].shape == (2, 1, 100, 150)
+    assert products["depth_m"].shape == (2, 1, 100, 150)
+    assert products["attention"].shape == (2, 2, 100, 150)
     assert products["depth_m"].min() > 0 and products["depth_m"].max() < 10.0
     assert products["attention"].min() > 0 and products["attention"].max() < 1
 
 
-@pytest.mark.parametrize("attention", ["pwa", "none"])
+@pytest.mark.parametrize("attention", ["pwa", "cbam", "dual", "none"])
 @pytest.mark.parametrize("dense_aspp", [True, False])
 def test_ablation_switches_train(attention, dense_aspp):
     settings = TINY | {"attention": attention, "dense_aspp": dense_aspp}
     network = create_model("pwa", settings)
     network(torch.rand(2, 3, 96, 160)).mean().backward()
     assert not [name for name, p in network.named_parameters() if p.grad is None]
-    assert network.product_names == (("attention",) if attention == "pwa" else ())
+    assert network.product_names == (("attention",) if attention != "none" else ())
+
+
+def test_attention_switches_have_the_maps_they_name():
+    names = {"pwa": ("spatial", "channel"), "cbam": ("spatial", "channel"), "dual": ("position",)}
+    for attention, expected in names.items():
+        network = create_model("pwa", TINY | {"attention": attention}).eval()
+        with torch.no_grad():
+            maps = network.products(torch.rand(2, 3, 96, 160))["attention"]
+        assert network.attention_names == expected
+        assert maps.shape == (2, len(expected), 96, 160) and maps.min() >= 0
+        if attention == "cbam":  # one weight per channel for the whole image
+            assert torch.equal(maps[:, 1], maps[:, 1, :1, :1].expand(2, 96, 160))
+        if attention == "dual":  # shares of a whole
+            torch.testing.assert_close(maps.mean((1, 2, 3)), torch.ones(2), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("widths", [[16, 16, 16, 16, 8], [16, 16, 16, 8]])
+def test_maps_show_the_patch_whose_weights_changed(widths):
+    """Also with four blocks, where a patch of 32 image pixels has 16 pixels of the features."""
+    torch.manual_seed(6)
+    network = create_model("pwa", TINY | {"decoder_channels": widths}).eval()
+    image = torch.rand(1, 3, 96, 160)
+    # Row 1, column 2 of 3 x 5 patches of 32 px.
+    inside = torch.zeros(96, 160, dtype=torch.bool)
+    inside[32:64, 64:96] = True
+    # Enlarging the spatial map of half the size mixes pixels across the border of the patch.
+    margin = 0 if len(widths) == 5 else 1
+    reached = inside.clone()
+    reached[32 - margin : 64 + margin, 64 - margin : 96 + margin] = True
+
+    def changed_by(parameter: torch.Tensor, channel: int) -> torch.Tensor:
+        with torch.no_grad():
+            before = network.products(image)["attention"]
+            parameter[7] += 3.0
+            return (network.products(image)["attention"] != before)[0, channel]
+
+    spatial = changed_by(network.attention.patch_convs.bias, 0)
+    assert spatial[inside].all() and not spatial[~reached].any()
+    assert torch.equal(changed_by(network.attention.channel_mlps.expand_bias, 1), inside)
+
+
+def test_depth_stays_inside_the_range_when_the_head_saturates():
+    network = create_model("pwa", TINY | {"max_depth_m": 80.0}).eval()
+    with torch.no_grad():
+        for bias in (-200.0, 200.0):
+            network.head.bias.fill_(bias)
+            depth_m = network(torch.rand(1, 3, 96, 160))
+            assert depth_m.min() > 0.0 and depth_m.max() < 80.0
 
 
 def test_depth_reacts_to_the_opposite_corner():

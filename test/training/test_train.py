@@ -17,7 +17,7 @@ from training.config import (
     CHECKOUT,
     OptimizerConfig,
     WorldDataConfig,
-    load_network_config,
+    load_network_preset,
     load_train_config,
 )
 from training.datasets.world import WorldDataset, network_camera, prepare
@@ -162,7 +162,7 @@ def test_scenes_of_training_and_validation_must_differ():
 def test_every_recipe_loads_and_names_a_network(path):
     config = load_train_config(path)
     assert config.name == path.stem
-    assert load_network_config(config.network).network
+    assert load_network_preset(config.network).network
 
 
 def test_mistakes_on_the_command_line_end_with_one_line(capsys, tmp_path):

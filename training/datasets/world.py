@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -60,17 +61,19 @@ def prepare(config: WorldDataConfig, size: ImageSize) -> tuple[Path, Path]:
 class WorldDataset(Dataset[dict[str, Tensor]]):
     """Frames that `mono_depth world --dataset` wrote.
 
-    An item is `image` (3, h, w) float32 RGB in [0, 1] and `depth_m` (1, h, w) float32 metres, NaN
-    where unknown. Depth is normalised to the training focal length, depth * f_train / f, because
-    that is what the networks answer (`mono_depth_ros.predictor`).
+    An item is `image` (3, h, w) float32 RGB in [0, 1], `depth_m` (1, h, w) float32 metres with NaN
+    where unknown, and `labels` (h, w) int64 if a `label_map` is given. Depth is normalised to the
+    training focal length, depth * f_train / f, because that is what the networks answer
+    (`mono_depth_ros.predictor`).
 
     Args:
-        folder: holds manifest.json, rgb/ and depth/.
+        folder: holds manifest.json, rgb/, depth/ and labels/.
         size: of the network's image.
         training_focal_px: fx at `size` to which depth is normalised.
         max_depth_m: farther depths, which the head cannot answer, become NaN.
         augmentation: None for validation.
         seed: of the augmentation.
+        label_map: (256,) int16, the class of each label on disk, -1 for none.
     """
 
     def __init__(
@@ -81,9 +84,11 @@ class WorldDataset(Dataset[dict[str, Tensor]]):
         max_depth_m: float,
         augmentation: AugmentationConfig | None = None,
         seed: int = 0,
+        label_map: npt.NDArray[np.int16] | None = None,
     ) -> None:
         self.folder, self.size, self.training_focal_px = folder, size, training_focal_px
         self.max_depth_m, self.augmentation, self.seed = max_depth_m, augmentation, seed
+        self.label_map = label_map
         try:
             self._manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
         except (OSError, json.JSONDecodeError) as error:
@@ -96,28 +101,43 @@ class WorldDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = key
         rgb, depth_m = self._read(index)
-        image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-        depth = torch.from_numpy(depth_m)[None]
+        sample = {
+            "image": torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
+            "depth_m": torch.from_numpy(depth_m)[None],
+        }
+        if self.label_map is not None:
+            sample["labels"] = torch.from_numpy(self.label_map[self._read_labels(index)])[None]
         if self.augmentation:
             # One stream per image and epoch: results do not depend on worker count or on resuming.
             seed = int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0])
             generator = torch.Generator().manual_seed(seed)
-            image, depth = augment(image, depth, self.augmentation, generator)
-        return {"image": image.float() / 255.0, "depth_m": depth}
+            sample = augment(sample, self.augmentation, generator)
+        sample["image"] = sample["image"].float() / 255.0
+        if "labels" in sample:
+            sample["labels"] = sample["labels"][0].long()
+        return sample
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         suffix = self._manifest["image_format"]
-        bgr = cv2.imread(str(self.folder / "rgb" / f"{index:06d}.{suffix}"), cv2.IMREAD_COLOR)
-        depth_path = self.folder / "depth" / f"{index:06d}.png"
-        code = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
-        if bgr is None or code is None:
-            raise DataError(
-                f"frame {index} of {self.folder} is missing or damaged; render it again"
-            )
+        bgr = self._read_picture(f"rgb/{index:06d}.{suffix}", cv2.IMREAD_COLOR)
+        code = self._read_picture(f"depth/{index:06d}.png", cv2.IMREAD_UNCHANGED)
         rgb = resize_image(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.size.height, self.size.width)
         focal_px = self._frames[index]["intrinsics"][0] * self.size.width / bgr.shape[1]
         depth_m = code.astype(np.float32) / self._manifest["depth_scale"]
         depth_m *= self.training_focal_px / focal_px
         depth_m[(code == 0) | (depth_m > self.max_depth_m)] = np.nan
+        return rgb, self._shrink(depth_m)
+
+    def _read_labels(self, index: int) -> np.ndarray:
+        return self._shrink(self._read_picture(f"labels/{index:06d}.png", cv2.IMREAD_UNCHANGED))
+
+    def _read_picture(self, name: str, flags: int) -> np.ndarray:
+        picture = cv2.imread(str(self.folder / name), flags)
+        if picture is None:
+            raise DataError(f"{name} of {self.folder} is missing or damaged; render it again")
+        return picture
+
+    def _shrink(self, values: np.ndarray) -> np.ndarray:
+        """Take the nearest pixel: mixed depths and labels are wrong ones."""
         size = (self.size.width, self.size.height)
-        return rgb, cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)

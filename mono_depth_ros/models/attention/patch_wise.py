@@ -1,4 +1,4 @@
-"""Attention modules, each with the paper's equations and tensor shapes."""
+"""Patch-wise attention of PWA (AAAI 2021)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-Interpolation = Literal["nearest", "bilinear"]
+from mono_depth_ros.models.attention.maps import AttentionMaps, Interpolation, enlarge
+from mono_depth_ros.models.blocks import conv_bn_relu
+
+PatchBorder = Literal["zeros", "neighbours"]
 
 
 class CellwiseMlp(nn.Module):
@@ -60,6 +63,10 @@ class PatchWiseAttention(nn.Module):
         grid: patches as (rows, cols).
         patch: patch size on F as (height, width).
         reduction: C over the hidden width of the perceptrons; the paper has 8.
+        channel_interpolation: how E_c is enlarged from patches to pixels.
+        context_interpolation: how F_G is enlarged.
+        context_norm: Conv_c and Conv_s become convolution, batch norm, ReLU.
+        patch_border: what the 7x7 convolutions see beyond a patch, its `zeros` or its `neighbours`.
     """
 
     def __init__(
@@ -70,18 +77,24 @@ class PatchWiseAttention(nn.Module):
         reduction: int = 8,
         channel_interpolation: Interpolation = "nearest",
         context_interpolation: Interpolation = "bilinear",
+        context_norm: bool = False,
+        patch_border: PatchBorder = "zeros",
     ) -> None:
         super().__init__()
         self.grid, self.patch = grid, patch
         self.channel_interpolation = channel_interpolation
         self.context_interpolation = context_interpolation
+        # How far a patch reaches over its neighbours.
+        self.overlap = 3 if patch_border == "neighbours" else 0
         patches = grid[0] * grid[1]
-        self.channel_conv = nn.Conv2d(3 * channels, channels, 3, padding=1)
+        self.channel_conv = _context_conv(3 * channels, channels, context_norm)
         self.channel_mlps = CellwiseMlp(patches, channels, reduction)
-        self.spatial_conv = nn.Conv2d(2 * channels, channels, 3, padding=1)
-        self.patch_convs = nn.Conv2d(2 * patches, patches, 7, padding=3, groups=patches)
+        self.spatial_conv = _context_conv(2 * channels, channels, context_norm)
+        self.patch_convs = nn.Conv2d(
+            2 * patches, patches, 7, padding=3 - self.overlap, groups=patches
+        )
 
-    def forward(self, features: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, context: Tensor) -> tuple[Tensor, AttentionMaps]:
         """Attend.
 
         Args:
@@ -89,8 +102,8 @@ class PatchWiseAttention(nn.Module):
             context: F_G, (B, C, rows, cols).
 
         Returns:
-            The attended features, of the shape of F, and the spatial attention E_s in (0, 1),
-            (B, 1, H, W).
+            The attended features, of the shape of F, and both attentions in (0, 1): E_s,
+            (B, 1, H, W), and E_c, (B, C, rows, cols).
         """
         size = features.shape[-2:]
         # Tiles of `patch` pixels, so pooling with window and stride `patch` is exact.
@@ -98,27 +111,37 @@ class PatchWiseAttention(nn.Module):
             functional.max_pool2d(features, self.patch),
             functional.avg_pool2d(features, self.patch),
         )
-        channel_logits = self.channel_mlps(self.channel_conv(torch.cat((context, *pooled), dim=1)))
-        channel_attention = _enlarge(channel_logits.sigmoid(), size, self.channel_interpolation)
-        context_full = _enlarge(context, size, self.context_interpolation)
+        channel = self.channel_mlps(self.channel_conv(torch.cat((context, *pooled), dim=1)))
+        channel = channel.sigmoid()
+        context_full = enlarge(context, size, self.context_interpolation)
 
-        attended = features * channel_attention
+        attended = features * enlarge(channel, size, self.channel_interpolation)
         local = self.spatial_conv(torch.cat((attended, context_full), dim=1))
-        spatial_attention = self._spatial_logits(local).sigmoid()
-        return attended * spatial_attention + features + context_full, spatial_attention
+        spatial = self._spatial_logits(local).sigmoid()
+        return attended * spatial + features + context_full, AttentionMaps(spatial, channel)
 
     def _spatial_logits(self, local: Tensor) -> Tensor:
         """(B, C, H, W) → (B, 1, H, W): every patch through its own 7x7 convolution in one call."""
         statistics = torch.cat((local.amax(1, keepdim=True), local.mean(1, keepdim=True)), dim=1)
         (rows, cols), (height, width) = self.grid, self.patch
         batch = local.shape[0]
-        patches = statistics.view(batch, 2, rows, height, cols, width).permute(0, 2, 4, 1, 3, 5)
-        logits = self.patch_convs(patches.reshape(batch, 2 * rows * cols, height, width))
+        logits = self.patch_convs(self._patches(statistics).flatten(1, 3))
         logits = logits.view(batch, rows, cols, height, width).permute(0, 1, 3, 2, 4)
         return logits.reshape(batch, 1, rows * height, cols * width)
 
+    def _patches(self, statistics: Tensor) -> Tensor:
+        """(B, 2, H, W) → (B, rows, cols, 2, height + 2 overlap, width + 2 overlap)."""
+        (rows, cols), (height, width) = self.grid, self.patch
+        if self.overlap:
+            extra = 2 * self.overlap
+            padded = functional.pad(statistics, (self.overlap,) * 4)
+            tiles = padded.unfold(2, height + extra, height).unfold(3, width + extra, width)
+            return tiles.permute(0, 2, 3, 1, 4, 5)
+        tiles = statistics.view(len(statistics), 2, rows, height, cols, width)
+        return tiles.permute(0, 2, 4, 1, 3, 5)
 
-def _enlarge(features: Tensor, size: torch.Size, mode: Interpolation) -> Tensor:
-    if mode == "nearest":
-        return functional.interpolate(features, size=size, mode="nearest")
-    return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)
+
+def _context_conv(inputs: int, outputs: int, norm: bool) -> nn.Module:
+    if norm:
+        return conv_bn_relu(inputs, outputs, 3)
+    return nn.Conv2d(inputs, outputs, 3, padding=1)

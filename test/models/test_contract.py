@@ -1,0 +1,200 @@
+"""What every network promises, on every backbone.
+
+By default MobileNetV2 and each network's own smallest backbone are tested in full and the other
+combinations once forward; `make test-long` tests the whole product.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mono_depth_ros.checkpoint import CheckpointInfo, load_network, save_checkpoint
+from mono_depth_ros.config import to_mapping
+from mono_depth_ros.errors import ShapeError
+from mono_depth_ros.models import MODELS, DepthNetwork, create_model
+from mono_depth_ros.models.base import ImageSize
+from mono_depth_ros.models.encoder import BACKBONES
+from mono_depth_ros.models.presets import count_parameters
+
+HEIGHT, WIDTH = 64, 96
+SMALLEST_BACKBONE = {
+    "pwa": "mobilenet_v2",
+    "hma": "densenet121",
+    "acan": "resnet50",
+    "asc_gcm": "resnet50",
+    "look_deeper": "resnet50",
+}
+MINIMA = {"acan": 0.72}
+# What only these networks need to be told for small images.
+EXTRA = {"pwa": {"patch_size": 32}, "asc_gcm": {"context_grid": [2, 3]}}
+EVERY = [(name, backbone) for name in MODELS for backbone in BACKBONES]
+USUAL = [(n, b) for n, b in EVERY if b in ("mobilenet_v2", SMALLEST_BACKBONE[n])]
+REST = [pair for pair in EVERY if pair not in USUAL]
+
+in_full = pytest.mark.parametrize(
+    ("name", "backbone"), [*USUAL, *(pytest.param(*pair, marks=pytest.mark.long) for pair in REST)]
+)
+every_network = pytest.mark.parametrize("name", MODELS)
+
+
+def settings(name: str, backbone: str = "mobilenet_v2", size=(HEIGHT, WIDTH)) -> dict:
+    """The paper's widths on a small image; MobileNetV2 at quarter width."""
+    width = {"backbone_width": 0.25} if backbone == "mobilenet_v2" else {}
+    image_size = {"height": size[0], "width": size[1]}
+    return {"image_size": image_size, "backbone": backbone, **width, **EXTRA.get(name, {})}
+
+
+def build(name: str, backbone: str = "mobilenet_v2", size=(HEIGHT, WIDTH)) -> DepthNetwork:
+    torch.manual_seed(0)
+    return create_model(name, settings(name, backbone, size))
+
+
+def images(count: int = 2, size=(HEIGHT, WIDTH)) -> Tensor:
+    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
+@in_full
+def test_depth_has_the_images_size_and_the_networks_range(name, backbone):
+    network = build(name, backbone).eval()
+    with torch.no_grad():
+        depth_m = network(images())
+    assert depth_m.shape == (2, 1, HEIGHT, WIDTH)
+    assert depth_m.dtype == torch.float32 and depth_m.isfinite().all()
+    assert depth_m.min() > MINIMA.get(name, 0.0) * 0.999
+    assert depth_m.max() <= network.max_depth_m
+
+
+@in_full
+def test_every_parameter_learns(name, backbone):
+    network = build(name, backbone).train()
+    outputs = network.training_outputs(images())
+    assert outputs["depth_m"].shape == (2, 1, HEIGHT, WIDTH)
+    sum(output.mean() for output in outputs.values()).backward()
+    gradients = {key: parameter.grad for key, parameter in network.named_parameters()}
+    assert not [key for key, gradient in gradients.items() if gradient is None]
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+
+
+@in_full
+def test_images_of_a_batch_do_not_touch_each_other(name, backbone):
+    network = build(name, backbone).eval()
+    batch = images(3)
+    with torch.no_grad():
+        together = network(batch)
+        alone = torch.cat([network(image[None]) for image in batch])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@in_full
+def test_a_checkpoint_restores_the_same_depth(name, backbone, tmp_path):
+    """Bit for bit from float32; from half precision within a thousandth."""
+    network = build(name, backbone).eval()
+    info = CheckpointInfo("x", name, to_mapping(network.config), ImageSize(HEIGHT, WIDTH))
+    with torch.no_grad():
+        expected = network(images())
+        for precision, tolerance in (("float32", 0.0), ("float16", 1e-3)):
+            path = tmp_path / f"{precision}.safetensors"
+            save_checkpoint(path, network, info, precision)
+            restored, _ = load_network(path)
+            torch.testing.assert_close(restored(images()), expected, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize(("name", "backbone"), REST)
+def test_every_backbone_answers(name, backbone):
+    network = build(name, backbone).eval()
+    with torch.no_grad():
+        depth_m = network(images(1))
+    assert depth_m.shape == (1, 1, HEIGHT, WIDTH) and depth_m.isfinite().all()
+
+
+@every_network
+@pytest.mark.parametrize("size", [(64, 64), (65, 97), (101, 150), (72, 203)])
+def test_odd_sizes(name, size):
+    """PWA can be built for any size and takes that alone; all others take any."""
+    network = build(name, size=size).eval()
+    with torch.no_grad():
+        assert network(images(1, size)).shape == (1, 1, *size)
+        if network.required_size:
+            with pytest.raises(ShapeError, match=f"built for {size[0]}x{size[1]}"):
+                network(images(1, (128, 160)))
+        else:
+            assert network(images(1, (128, 160))).shape == (1, 1, 128, 160)
+
+
+@every_network
+def test_images_that_are_too_small_are_refused(name):
+    network = build(name)
+    if network.required_size is None:
+        with pytest.raises(ShapeError, match="64 px or more"):
+            network(images(1, (63, 96)))
+
+
+@every_network
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(name, dtype):
+    network = build(name).eval()
+    with torch.no_grad():
+        expected = network(images())
+        depth_m = network.to(dtype)(images().to(dtype))
+    assert depth_m.dtype == dtype and depth_m.isfinite().all()
+    # bfloat16 has eight bits of mantissa, and dozens of layers round to them.
+    torch.testing.assert_close(depth_m.float(), expected, rtol=0.05, atol=0.05)
+
+
+@every_network
+def test_products_are_what_the_network_says(name):
+    network = build(name).eval()
+    with torch.no_grad():
+        products = network.products(images())
+        expected = network(images())
+    assert tuple(products) == ("depth_m", *network.product_names)
+    torch.testing.assert_close(products["depth_m"], expected, rtol=1e-5, atol=1e-5)
+    for key, value in products.items():
+        channels = len(network.attention_names) if key == "attention" else 1
+        assert value.shape == (2, channels, HEIGHT, WIDTH), key
+        assert value.min() >= 0
+    if "confidence" in products:
+        assert products["confidence"].max() <= 1
+    if "semantics" in products:
+        assert products["semantics"].dtype == torch.uint8
+        assert products["semantics"].max() < len(network.class_names)
+
+
+@every_network
+def test_depth_depends_on_the_opposite_corner(name):
+    """All five have a part that sees the whole image."""
+    network = build(name, size=(128, 160)).eval()
+    image = images(1, (128, 160)).requires_grad_()
+    network(image)[..., -8:, -8:].sum().backward()
+    assert image.grad[..., :32, :32].abs().max() > 0
+
+
+@every_network
+def test_the_network_can_be_exported(name):
+    network = build(name).eval()
+    with torch.no_grad():
+        exported = torch.export.export(network, (images(1),)).module()
+        torch.testing.assert_close(exported(images(1)), network(images(1)), rtol=1e-5, atol=1e-5)
+
+
+# Independent counts: official code, measured without modules that are never used (HMA, ACAN), and
+# prototypes written from the same descriptions (others).
+OFFICIAL = {
+    ("hma", "resnet50"): 52_079_552,
+    ("hma", "resnext50_32x4d"): 51_551_424,
+    ("hma", "densenet121"): 25_765_632,
+    ("hma", "densenet161"): 51_598_272,
+    ("hma", "resnet101"): 71_071_680,
+    ("hma", "resnext101_32x8d"): 115_313_856,
+    ("acan", "resnet50"): 73_389_792,
+    ("acan", "resnet101"): 92_381_920,
+}
+
+
+@pytest.mark.parametrize(("name", "backbone"), OFFICIAL)
+def test_parameters_are_those_of_the_authors_code(name, backbone):
+    with torch.device("meta"):
+        network = create_model(name, {"backbone": backbone})
+    assert count_parameters(network) == OFFICIAL[name, backbone]

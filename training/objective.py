@@ -1,0 +1,204 @@
+"""What a run minimises: a weighted sum of the papers' losses, chosen in the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
+from typing import Any, Literal
+
+from torch import Tensor
+
+from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models import DepthNetwork
+from training import losses
+from training.losses.attention import Pooling
+from training.losses.depth_aware import AlphaNormaliser, Distance, LambdaMode
+from training.losses.regression import BERHU_FRACTION
+
+
+@dataclass(frozen=True, slots=True)
+class SilogConfig:
+    """Scale-invariant log loss; see `losses.scale_invariant_log`."""
+
+    weight: float = 1.0
+    variance_focus: float = 0.5
+    root: bool = True
+    factor: float = 1.0
+    nearest_m: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OrdinalConfig:
+    """Ordinal regression of ACAN; see `losses.ordinal_regression`."""
+
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CrossEntropyConfig:
+    """Cross entropy of ACAN's ablation; see `losses.cross_entropy`."""
+
+    weight: float = 1.0
+    kind: Literal["plain", "per_class"] = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionConfig:
+    """Attention loss of ACAN; see `losses.attention_divergence`."""
+
+    weight: float = 1.0
+    pooling: Pooling = "mean_log"
+
+
+@dataclass(frozen=True, slots=True)
+class DepthAwareConfig:
+    """Attention-driven loss of Look Deeper; see `losses.depth_aware`."""
+
+    weight: float = 1.0
+    lambda_mode: LambdaMode = "robust"
+    distance: Distance = "berhu_log"
+    alpha_normaliser: AlphaNormaliser = "cap"
+    nearest_m: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FocalSemanticConfig:
+    """Focal loss of Look Deeper's semantic branch; see `losses.focal_semantic`."""
+
+    weight: float = 1.0
+    alpha: float = 0.25
+    gamma: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class JointGradientConfig:
+    """Gradient loss of Look Deeper; see `losses.joint_gradient`."""
+
+    weight: float = 1.0
+    log: bool = True
+    nearest_m: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BerhuConfig:
+    """Reverse Huber loss; see `losses.berhu`."""
+
+    weight: float = 1.0
+    fraction: float = BERHU_FRACTION
+    log: bool = False
+    nearest_m: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SquaredErrorConfig:
+    """Mean squared error; see `losses.squared_error`."""
+
+    weight: float = 1.0
+    log: bool = False
+    nearest_m: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveConfig:
+    """One section per loss that is to be part of the sum; without a section it is not."""
+
+    silog: SilogConfig | None = None
+    ordinal: OrdinalConfig | None = None
+    cross_entropy: CrossEntropyConfig | None = None
+    attention: AttentionConfig | None = None
+    depth_aware: DepthAwareConfig | None = None
+    focal_semantic: FocalSemanticConfig | None = None
+    joint_gradient: JointGradientConfig | None = None
+    berhu: BerhuConfig | None = None
+    squared_error: SquaredErrorConfig | None = None
+
+    def __post_init__(self) -> None:
+        if not self.sections():
+            names = ", ".join(field.name for field in fields(self))
+            raise ConfigError(f"loss is empty; give it at least one of {names}")
+
+    def sections(self) -> dict[str, Any]:
+        """Return the losses that take part, in the order of the fields."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: section for name, section in named.items() if section is not None}
+
+
+def weighted_losses(
+    config: ObjectiveConfig,
+    network: DepthNetwork,
+    outputs: Mapping[str, Tensor],
+    batch: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Return every loss of the recipe times its weight; their sum is what is minimised.
+
+    Args:
+        config: which losses.
+        network: gives what belongs to it alone, such as ACAN's depth classes.
+        outputs: of `network.training_outputs`.
+        batch: `depth_m` (B, 1, h, w) with NaN where unknown and, where a loss needs them, `labels`
+            (B, h, w) int64 with -1 where there is none.
+
+    Raises:
+        ConfigError: the network or the data do not give what a loss needs.
+    """
+    result = {}
+    for name, section in config.sections().items():
+        needs, compute = _LOSSES[name]
+        missing = sorted(set(needs) - set(outputs) - set(batch))
+        if missing:
+            raise ConfigError(
+                f"loss.{name} needs {', '.join(missing)}, which neither "
+                f"{type(network).__name__} nor the data give; remove it from the recipe"
+            )
+        settings = asdict(section)
+        weight = settings.pop("weight")
+        result[name] = weight * compute(network, {**batch, **outputs}, batch["depth_m"], settings)
+    return result
+
+
+_Compute = Callable[[DepthNetwork, Mapping[str, Tensor], Tensor, dict[str, Any]], Tensor]
+
+
+def _on_depth(loss: Callable[..., Tensor]) -> _Compute:
+    return lambda network, maps, target_m, settings: loss(maps["depth_m"], target_m, **settings)
+
+
+def _on_classes(loss: Callable[..., Tensor], logits: str) -> _Compute:
+    return lambda network, maps, target_m, settings: loss(
+        maps[logits], network.discretisation.labels(target_m[:, 0]), **settings
+    )
+
+
+_LOSSES: Mapping[str, tuple[tuple[str, ...], _Compute]] = MappingProxyType(
+    {
+        "silog": (("depth_m",), _on_depth(losses.scale_invariant_log)),
+        "berhu": (("depth_m",), _on_depth(losses.berhu)),
+        "squared_error": (("depth_m",), _on_depth(losses.squared_error)),
+        "joint_gradient": (("depth_m",), _on_depth(losses.joint_gradient)),
+        "depth_aware": (
+            ("depth_m",),
+            lambda network, maps, target_m, settings: losses.depth_aware(
+                maps["depth_m"], target_m, max_depth_m=network.max_depth_m, **settings
+            ),
+        ),
+        "ordinal": (
+            ("ordinal_logits",),
+            _on_classes(losses.ordinal_regression, "ordinal_logits"),
+        ),
+        "cross_entropy": (("class_logits",), _on_classes(losses.cross_entropy, "class_logits")),
+        "attention": (
+            ("log_attention",),
+            lambda network, maps, target_m, settings: losses.attention_divergence(
+                maps["log_attention"], target_m, **settings
+            ),
+        ),
+        "focal_semantic": (
+            ("semantic_logits", "labels"),
+            lambda network, maps, target_m, settings: losses.focal_semantic(
+                maps["semantic_logits"], maps["labels"], **settings
+            ),
+        ),
+    }
+)
+"""Name in the recipe → maps it needs, and how it is computed from them."""
