@@ -245,6 +245,7 @@ class LookDeeper(DepthNetwork):
     def __init__(self, config: LookDeeperConfig) -> None:
         super().__init__()
         self.config = config
+        self.class_names = config.class_names
         self.encoder = make_encoder(config.backbone, config.backbone_width)
         self.decoder = _make_decoder(self.encoder.channels[-1], config)
         if config.structure == "synergy":
@@ -269,7 +270,7 @@ class LookDeeper(DepthNetwork):
 
         `attention` (B, len(attention_names), h, w): sum over the channels of |activation| of conv2
         and of the first up-convolution of each branch (supplement, equation 1), enlarged to the
-        image. `semantics` counts from 0 in the order of `config.class_names`.
+        image. `semantics` counts from 0 in the order of `class_names`.
         """
         outputs, attention = self._outputs(image)
         products = {"depth_m": outputs["depth_m"]}

@@ -231,6 +231,7 @@ def plain_context(module: GlobalContext, features: torch.Tensor) -> torch.Tensor
 @pytest.mark.parametrize("resize_kernel", [True, False])
 def test_global_context_equals_the_plain_kernel_at_the_training_size(resize_kernel):
     module = GlobalContext(CHANNELS, (5, 7), hidden=12, resize_kernel=resize_kernel)
+    module.fuse.weight.normal_()
     features = random_input(8)
     torch.testing.assert_close(module(features), plain_context(module, features))
     assert parameters(module) == 35 * 12 + CHANNELS * HIDDEN + HIDDEN * 12 + 12 * CHANNELS
@@ -268,6 +269,7 @@ def test_global_context_resizes_its_kernel_to_a_larger_map():
 def test_global_context_of_a_constant_map_does_not_depend_on_its_size(height, width, kernel):
     torch.manual_seed(10)
     module = GlobalContext(CHANNELS, (4, 6), hidden=8, resize_kernel=kernel)
+    module.fuse.weight.data.normal_()
     if kernel:  # bilinear resizing keeps the mean of a constant kernel only
         module.spatial.weight.data[:] = torch.randn(8, 1, 1, 1)
     with torch.no_grad():

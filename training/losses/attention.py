@@ -34,7 +34,8 @@ def attention_divergence(
         log_attention: (B, N, N), row i ln of the attention of pixel i, as ACAN's
             `training_outputs` has it.
         target_m: (B, 1, h, w), metres, NaN where there is no measurement.
-        grid: (rows, cols) with rows * cols = N; None for the image at stride 8.
+        grid: (rows, cols) of the padded image at stride 8, rows * cols = N; None for the
+            smallest that holds the target, which is ACAN's.
         pooling: depth of a cell of the grid; `mean_log` is the mean of the measured ln(depth), for
             sparse targets too, `nearest` the first pixel of the cell, as in the authors' code.
 
@@ -82,15 +83,19 @@ def _log_depth_on_grid(target_m: Tensor, grid: tuple[int, int] | None, pooling: 
     """
     height, width = target_m.shape[-2:]
     rows, cols = grid or (ceil_to(height, STRIDE) // STRIDE, ceil_to(width, STRIDE) // STRIDE)
-    cell = (-(-height // rows), -(-width // cols))
+    if rows * STRIDE < height or cols * STRIDE < width:
+        raise ShapeError(
+            f"a grid of {rows}x{cols} cells of {STRIDE} px does not hold a target of "
+            f"{height}x{width} px; pass the grid of the padded image"
+        )
     log_depth = torch.where(target_m > 0.0, target_m, torch.nan).log()
     # Padding is 0, which is no NaN, so validity is padded along with the depths.
     measured = log_depth.isfinite().to(target_m.dtype)
     maps = torch.cat((log_depth.nan_to_num(0.0, 0.0, 0.0), measured), dim=1)
-    maps, _, _ = pad_evenly(maps, rows * cell[0], cols * cell[1])
+    maps, _, _ = pad_evenly(maps, rows * STRIDE, cols * STRIDE)
     if pooling == "nearest":
-        maps = maps[..., :: cell[0], :: cell[1]]
+        maps = maps[..., ::STRIDE, ::STRIDE]
     else:
-        maps = functional.avg_pool2d(maps, cell)
+        maps = functional.avg_pool2d(maps, STRIDE)
     total, weight = maps.flatten(2).unbind(1)
     return torch.where(weight > 0.0, total / weight, torch.nan)

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from mono_depth_ros.models.attention.maps import enlarge, max_over_pixels, squeeze_mlp
 
+FIRST_CONTEXT_STD = 1e-3
+"""Of the last layer's initial weights: the module starts close to the identity."""
+
 
 class GlobalContext(nn.Module):
     """One vector about the whole image weights the channels of the bottleneck F_B, (C, H, W).
@@ -40,6 +43,8 @@ class GlobalContext(nn.Module):
         self.spatial = nn.Conv2d(1, hidden, grid, bias=False)
         self.channel = squeeze_mlp(channels, reduction, hidden, bias=False)
         self.fuse = nn.Conv2d(hidden, channels, 1, bias=False)
+        # F_B * G is quadratic in F_B: a pretrained map must not start scrambled.
+        nn.init.normal_(self.fuse.weight, std=FIRST_CONTEXT_STD)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) → the same shape."""
