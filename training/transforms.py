@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from mono_depth_ros.models.base import IGNORED_LABEL
 from training.config import AugmentationConfig
-from training.losses.masking import IGNORED_LABEL
 
 # What a rotation leaves in the corners.
 _FILL = {"image": 0.0, "depth_m": math.nan, "labels": float(IGNORED_LABEL)}

@@ -16,6 +16,9 @@ from mono_depth_ros.models.encoder import BackboneName, Encoder
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
+# Label of pixels that belong to no class; it never counts.
+IGNORED_LABEL = -1
+
 # Five stages of stride 2 leave two pixels of it, enough for batch statistics.
 SMALLEST_SIDE_PX = 64
 

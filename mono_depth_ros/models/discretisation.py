@@ -23,12 +23,10 @@ import torch
 from torch import Tensor
 
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.base import IGNORED_LABEL
 
 SidMode = Literal["paper", "code", "consistent"]
 Inference = Literal["soft", "hard"]
-
-IGNORED = -1
-"""Label of a pixel without measurement or outside the range."""
 
 CONFIDENCE_RATIO = 1.25
 """The band of the threshold accuracy delta_1."""
@@ -77,7 +75,7 @@ class SpacingIncreasingDiscretisation:
             depth_m: float tensor of any shape, metres, NaN where there is no measurement.
 
         Returns:
-            int64 of the same shape, 0 to K - 1, or `IGNORED` for NaN and depths outside the range.
+            int64 of the same shape, 0 to K - 1, or -1 for NaN and depths outside the range.
             `code` leaves out the ends of the range and class 0, which it uses to mark what to
             ignore.
         """
@@ -89,7 +87,7 @@ class SpacingIncreasingDiscretisation:
         else:
             inside = (depth_m >= self.min_m) & (depth_m <= self.max_m)
             label = torch.nan_to_num(position * self.bins).floor()
-        return label.clamp(0, self.bins - 1).long().masked_fill(~inside, IGNORED)
+        return label.clamp(0, self.bins - 1).long().masked_fill(~inside, IGNORED_LABEL)
 
     def threshold_m(self, index: Tensor) -> Tensor:
         """Return t_k in metres for any real index k, also outside 0 to K (eq. 9)."""

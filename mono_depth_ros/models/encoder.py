@@ -12,6 +12,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
 from torchvision.models import DenseNet, MobileNetV2, ResNet
+from torchvision.models.mobilenetv2 import InvertedResidual
+from torchvision.models.resnet import Bottleneck
 
 from mono_depth_ros.errors import ConfigError
 
@@ -104,6 +106,7 @@ def make_encoder(
         raise ConfigError(f"backbone_width must be positive, got {width}")
     settings = {"width_mult": width} if backbone == "mobilenet_v2" else {}
     classifier = getattr(torchvision_models, backbone)(weights=None, **settings)
+    _close_residual_branches(classifier)
     stages, channels = _split(classifier)
     if output_stride == 8:
         _dilate(classifier, stages)
@@ -140,6 +143,19 @@ def _split(classifier: nn.Module) -> tuple[list[nn.Sequential], tuple[int, ...]]
 
 def _pick(owner: nn.Module, names: tuple[str, ...]) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, owner.get_submodule(name)) for name in names))
+
+
+def _close_residual_branches(classifier: nn.Module) -> None:
+    """Start every residual block as the identity: the last norm of its branch scales by 0.
+
+    Goyal et al. 2017, section 5.1. Random trunks then train faster, and their activations do not
+    grow from block to block, which would make half precision useless before training.
+    """
+    for block in classifier.modules():
+        if isinstance(block, Bottleneck):
+            nn.init.zeros_(block.bn3.weight)
+        elif isinstance(block, InvertedResidual) and block.use_res_connect:
+            nn.init.zeros_(block.conv[-1].weight)
 
 
 def _dilate(classifier: nn.Module, stages: list[nn.Sequential]) -> None:

@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.base import IGNORED_LABEL
 from mono_depth_ros.world.labels import CITYSCAPES_IGNORE, NYU_VOID, City, Nyu, nyu40_to_4
 
 Semantics = Literal["none", "nyu4", "nyu13", "nyu40", "cityscapes"]
-
-IGNORED_CLASS = -1
 
 NYU4_NAMES = ("ground", "structure", "furniture", "props")
 NYU13_NAMES = (
@@ -101,7 +100,7 @@ def label_map(semantics: Semantics, extra_classes: int = 0) -> npt.NDArray[np.in
         (256,) int16: channel of the logits, -1 where the label has no class.
     """
     names = class_names(semantics, extra_classes)
-    classes = np.full(256, IGNORED_CLASS, np.int16)
+    classes = np.full(256, IGNORED_LABEL, np.int16)
     if semantics == "cityscapes":
         classes[: len(City)] = np.arange(len(City))
         if extra_classes:

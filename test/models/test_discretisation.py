@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.base import IGNORED_LABEL
 from mono_depth_ros.models.discretisation import (
-    IGNORED,
     SpacingIncreasingDiscretisation,
     class_label,
     ordinal_label,
@@ -39,7 +39,7 @@ def perfect_ordinal(labels: torch.Tensor, bins: int) -> torch.Tensor:
 
 def round_trip(s, depth_m, head, inference):
     labels = s.labels(depth_m)
-    inside = labels != IGNORED
+    inside = labels != IGNORED_LABEL
     labels = labels[inside]
     if head == "ordinal":
         label = ordinal_label(perfect_ordinal(labels, s.bins), inference)
@@ -76,7 +76,7 @@ class TestLabels:
     @pytest.mark.parametrize("mode", MODES)
     def test_what_is_no_depth_is_ignored(self, mode):
         depth_m = torch.tensor([[math.nan, math.inf, -math.inf], [0.0, -3.0, 1e30]])
-        assert (sid(mode=mode).labels(depth_m) == IGNORED).all()
+        assert (sid(mode=mode).labels(depth_m) == IGNORED_LABEL).all()
 
     @RANGES
     @pytest.mark.parametrize("mode", MODES)
@@ -84,7 +84,7 @@ class TestLabels:
         depths = log_uniform(depth_range)
         for dtype in (torch.float64, torch.float32, torch.float16):
             labels = sid(depth_range, 80, mode).labels(depths.to(dtype))
-            assert labels.min() >= IGNORED and labels.max() == 79
+            assert labels.min() >= IGNORED_LABEL and labels.max() == 79
 
     @given(st.floats(0.7201, 9.999), st.integers(2, 200))
     def test_the_label_is_the_interval_the_depth_lies_in(self, depth_m, bins):

@@ -11,9 +11,6 @@ from torch import Tensor
 
 from mono_depth_ros.errors import ShapeError
 
-# Pixels of this label have none; it never counts.
-IGNORED_LABEL = -1
-
 # Predictions are clamped here before a logarithm; a sigmoid head can underflow to 0.
 SMALLEST_DEPTH_M = 1e-3
 

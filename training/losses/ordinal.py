@@ -9,7 +9,8 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from mono_depth_ros.errors import ShapeError
-from mono_depth_ros.models.discretisation import IGNORED, ordinal_margins
+from mono_depth_ros.models.base import IGNORED_LABEL
+from mono_depth_ros.models.discretisation import ordinal_margins
 from training.losses.masking import full_precision, nothing
 
 
@@ -62,7 +63,7 @@ def cross_entropy(
     if not valid.any():
         return nothing(logits)
     if kind == "plain":
-        return functional.cross_entropy(logits, labels, ignore_index=IGNORED)
+        return functional.cross_entropy(logits, labels, ignore_index=IGNORED_LABEL)
     log_p, log_not_p = _log_probabilities(logits)
     is_label = functional.one_hot(labels.clamp_min(0), logits.shape[1]).permute(0, 3, 1, 2).bool()
     return -torch.where(is_label, log_p, log_not_p).sum(1)[valid].mean()
@@ -84,4 +85,4 @@ def _valid(logits: Tensor, labels: Tensor) -> Tensor:
             f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not belong "
             "together; pass (B, C, h, w) and (B, h, w)"
         )
-    return labels != IGNORED
+    return labels != IGNORED_LABEL

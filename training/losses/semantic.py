@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from mono_depth_ros.errors import ConfigError, ShapeError
-from training.losses.masking import IGNORED_LABEL, full_precision, nothing
+from mono_depth_ros.models.base import IGNORED_LABEL
+from training.losses.masking import full_precision, nothing
 
 
 @full_precision
