@@ -76,19 +76,20 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerConfig:
-    """Adam and how its learning rate changes from step to step.
+    """The optimiser and how its learning rate changes from step to step.
 
     Attributes:
-        algorithm: adam adds `weight_decay` to the gradient, adamw decays the weights themselves.
+        algorithm: adam adds `weight_decay` to the gradient, adamw decays the weights themselves;
+            muon, for few steps from random weights, see `training.muon`.
         learning_rate: after the warm-up; PWA: 5e-4 with MobileNetV2, 1e-4 with larger backbones.
         schedule: from the learning rate to zero, polynomial (1 - x)^power or half a cosine.
         power: of the polynomial.
         warmup_steps: the rate rises linearly over these.
-        weight_decay: the papers of PWA and Kim et al. mention none.
+        weight_decay: of kernels; the papers of PWA and Kim et al. mention none.
         clip_norm: gradients are scaled down to this norm.
     """
 
-    algorithm: Literal["adam", "adamw"] = "adam"
+    algorithm: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float = 5e-4
     schedule: Literal["polynomial", "cosine"] = "polynomial"
     power: float = 0.9
@@ -109,6 +110,8 @@ class TrainConfig:
         steps: optimiser steps.
         network_settings: changes on top of the network file's settings.
         backbone_weights: `none`, `imagenet` or the path of a state dict.
+        initial_checkpoint: the run starts from these weights (ACAN's second stage, Look Deeper's
+            fine-tuned structure): a shipped name or a file of the same network; empty for none.
         batch_size: images per step.
         augmentation: random changes of the training images.
         optimizer: how.
@@ -126,6 +129,7 @@ class TrainConfig:
     steps: int
     network_settings: dict[str, Any] = field(default_factory=dict)
     backbone_weights: str = NONE
+    initial_checkpoint: str = ""
     batch_size: int = 8
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mono_depth_ros.metrics import DepthErrors, depth_errors, mean_over_images
 from training.config import OptimizerConfig
+from training.muon import Muon
 
 
 class StepSampler:
@@ -66,9 +67,20 @@ def make_loader(
 
 
 def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe over all parameters."""
+    """Return the optimiser of a recipe over all parameters.
+
+    Weight decay is for kernels alone: norms, biases and the scalars of lateral sharing units say
+    nothing about how smooth a function is.
+    """
+    if config.algorithm == "muon":
+        return Muon(network, config.learning_rate, config.weight_decay)
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     algorithm = {"adam": Adam, "adamw": AdamW}[config.algorithm]
-    return algorithm(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    return algorithm(groups, config.learning_rate)
 
 
 def set_learning_rate(
@@ -89,7 +101,7 @@ def set_learning_rate(
         share *= (step + 1) / (warmup + 1)
     rate = config.learning_rate * share
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_scale", 1.0)
     return rate
 
 

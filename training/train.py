@@ -24,9 +24,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
+from mono_depth_ros.checkpoint import load_network as load_checkpoint
 from mono_depth_ros.config import to_mapping
 from mono_depth_ros.device import resolve_device
-from mono_depth_ros.errors import ConfigError, MonoDepthError
+from mono_depth_ros.errors import CheckpointError, ConfigError, MonoDepthError
 from mono_depth_ros.metrics import DepthErrors
 from mono_depth_ros.models import DepthNetwork, create_model
 from mono_depth_ros.models.semantic_classes import label_map
@@ -104,6 +105,8 @@ def _start(config: TrainConfig, out: Path) -> _Run:
     description = load_network_preset(config.network)
     settings = {**description.settings, **config.network_settings}
     network = create_model(description.network, settings, config.backbone_weights).to(device)
+    if config.initial_checkpoint:
+        _start_from(config.initial_checkpoint, network)
     averaged = create_model(description.network, settings).to(device)
     # Twice as fast as the default layout on CPUs and on tensor cores.
     network.to(memory_format=torch.channels_last)
@@ -140,6 +143,22 @@ def _start(config: TrainConfig, out: Path) -> _Run:
         validation=make_loader(validation_set, in_order(len(validation_set)), workers=0),
         training_focal_px=focal_px,
     )
+
+
+def _start_from(checkpoint: str, network: DepthNetwork) -> None:
+    """Fill the network with the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: see `load_network`, or its tensors do not fit.
+    """
+    state = load_checkpoint(checkpoint)[0].state_dict()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"initial_checkpoint {checkpoint} does not fit {type(network).__name__} with these "
+            f"settings: {error}"
+        ) from error
 
 
 def _label_map(config: TrainConfig, network: DepthNetwork) -> npt.NDArray[np.int16] | None:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from mono_depth_ros.checkpoint import load_network
-from mono_depth_ros.errors import ConfigError, DataError
+from mono_depth_ros.errors import CheckpointError, ConfigError, DataError
 from mono_depth_ros.models.base import ImageSize
 from training.config import (
     CHECKOUT,
@@ -83,6 +83,20 @@ def test_stopping_and_continuing_changes_nothing(config, tmp_path):
     assert info.training_focal_px == pytest.approx(network_camera("rooms", ImageSize(64, 96)).fx)
     assert "procedural world" in info.training_data
     assert info.scores["procedural_world_validation.abs_rel"] > 0
+
+
+def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
+    """With a learning rate of 0 the weights stay what they were; other networks are refused."""
+    first = train(config, tmp_path / "first")
+    still = replace(config.optimizer, learning_rate=0.0)
+    second = replace(config, optimizer=still, initial_checkpoint=str(first), seed=1, steps=1)
+    train(second, tmp_path / "second")
+    a, b = load_network(first)[0], load_network(tmp_path / "second" / "last.safetensors")[0]
+    for (name, parameter), other in zip(a.named_parameters(), b.parameters(), strict=True):
+        assert torch.equal(parameter, other), name
+    other = replace(second, network_settings={"attention": "none"})
+    with pytest.raises(CheckpointError, match="does not fit Pwa"):
+        train(other, tmp_path / "third")
 
 
 def test_loss_falls(config, tmp_path):
