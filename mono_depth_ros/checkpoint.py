@@ -77,19 +77,21 @@ def save_checkpoint(
         path: of the file; its folder is created when missing.
         network: whose state is written.
         info: what the file says about itself.
-        precision: of the weights. float16 halves the file; vectors (norm statistics, biases) stay
-            float32 even then, because running variances can be smaller than half precision
-            resolves.
+        precision: of the kernels. float16 halves the file; norms, biases and buffers stay float32
+            even then, because running variances can be smaller than half precision resolves.
 
     Returns:
         `info` with its hash filled in.
     """
-    halved = precision == "float16"
+    halved = set()
+    if precision == "float16":
+        halved = {
+            key
+            for key, parameter in network.named_parameters()
+            if parameter.ndim > 1 and not key.endswith("bias")
+        }
     tensors = {
-        key: (value.half() if halved and value.is_floating_point() and value.ndim > 1 else value)
-        .detach()
-        .cpu()
-        .contiguous()
+        key: (value.half() if key in halved else value).detach().cpu().contiguous()
         for key, value in network.state_dict().items()
     }
     info = replace(info, sha256=_hash_tensors(tensors))

@@ -138,7 +138,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is float and not isinstance(value, bool):
         # YAML 1.1 reads 1e-4, without a point, as a string.
         with suppress(TypeError, ValueError):
-            return float(value)
+            number = float(value)
+            if number != number:
+                raise ConfigError(f"{where} is NaN; give a number")
+            return number
     expected = origin or hint
     if expected is Any or (
         isinstance(value, expected) and not (isinstance(value, bool) and expected is not bool)

@@ -20,11 +20,14 @@ from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
 from mono_depth_ros.config import to_mapping, with_overrides
 from mono_depth_ros.errors import CheckpointError, MonoDepthError
 from mono_depth_ros.models import create_model
-from mono_depth_ros.models.author_weights import AUTHOR_WEIGHTS, convert_state_dict
+from mono_depth_ros.models.author_weights import (
+    AUTHOR_WEIGHTS,
+    author_settings,
+    convert_state_dict,
+)
 
 # Where training programs put the network among their counters and optimiser.
-_NESTS = ("model", "state_dict", "model_state_dict")
-_PARALLEL_PREFIX = "module."
+_NESTS = ("model", "net", "state_dict", "model_state_dict")
 
 
 def convert(
@@ -46,10 +49,10 @@ def convert(
         training_focal_px: see `CheckpointInfo`; 715.0873 for HMA-Depth on KITTI.
 
     Raises:
-        ConfigError: the network has no such setting.
+        ConfigError: there is no table for the network, or it has no such setting.
         CheckpointError: the file cannot be read or does not fit the settings.
     """
-    settings = {**AUTHOR_WEIGHTS[network_key].settings, **settings}
+    settings = {**author_settings(network_key), **settings}
     state = convert_state_dict(network_key, settings, read_author_state(source))
     network = create_model(network_key, settings)
     network.load_state_dict(state)
@@ -85,7 +88,7 @@ def read_author_state(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} holds no state dict, neither itself nor under {', '.join(_NESTS)}"
         )
-    return {key.removeprefix(_PARALLEL_PREFIX): value for key, value in state.items()}
+    return state
 
 
 def _harmless_globals() -> list[Any]:

@@ -29,7 +29,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
-from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings
+from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings, require_positive
 from mono_depth_ros.models.blocks import pad_to_multiple
 from mono_depth_ros.models.discretisation import (
     Inference,
@@ -96,8 +96,11 @@ class AcanConfig(NetworkSettings):
     def __post_init__(self) -> None:
         NetworkSettings.__post_init__(self)
         self.discretisation  # noqa: B018 - refuses a wrong range
-        if min(self.key_channels, self.value_channels, self.context_channels) < 1:
-            raise ConfigError("key_channels, value_channels and context_channels must be positive")
+        require_positive(
+            key_channels=self.key_channels,
+            value_channels=self.value_channels,
+            context_channels=self.context_channels,
+        )
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout is {self.dropout}; give 0 or more and less than 1")
         row, col = self.attention_pixel or (0, 0)
@@ -205,6 +208,16 @@ class Acan(DepthNetwork):
         outputs = 2 * config.bins if config.head == "ordinal" else config.bins
         self.classifier = nn.Conv2d(width, outputs, 1)
         self._initialise()
+
+    @property
+    def max_depth_m(self) -> float:
+        """Largest depth the head can answer; the published SID modes go beyond the range."""
+        if self.config.sid_mode == "consistent":
+            return self.config.max_depth_m
+        largest = torch.tensor(float(self.config.bins))
+        if self.config.head == "ordinal":
+            return self.discretisation.ordinal_depth_m(largest).item()
+        return self.discretisation.class_depth_m(largest - 1.0).item()
 
     def forward(self, image: Tensor) -> Tensor:
         """Predict depth; see `DepthNetwork.forward`."""

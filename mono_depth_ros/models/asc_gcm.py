@@ -34,7 +34,7 @@ from mono_depth_ros.models.attention import (
     SqueezeExcitation,
     enlarge,
 )
-from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings
+from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings, require_positive
 from mono_depth_ros.models.blocks import (
     ResidualBlock,
     ceil_to,
@@ -102,20 +102,18 @@ class AscGcmConfig(NetworkSettings):
 
     def __post_init__(self) -> None:
         NetworkSettings.__post_init__(self)
-        numbers = {
-            "asc_width_divisor": (self.asc_width_divisor,),
-            "gcm_hidden": (self.gcm_hidden,),
-            "reduction": (self.reduction,),
-            "asc_dilations": self.asc_dilations,
-            "context_grid": self.context_grid,
-            "decoder_channels": self.decoder_channels or CONCAT_WIDTHS,
-        }
-        for name, values in numbers.items():
-            if not values or min(values) < 1:
-                raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        widths = CONCAT_WIDTHS if self.decoder_channels is None else self.decoder_channels
+        require_positive(
+            asc_width_divisor=self.asc_width_divisor,
+            gcm_hidden=self.gcm_hidden,
+            reduction=self.reduction,
+            asc_dilations=self.asc_dilations,
+            context_grid=self.context_grid,
+            decoder_channels=widths,
+        )
         if self.residual_blocks < 0:
             raise ConfigError(f"residual_blocks must be 0 or more, got {self.residual_blocks}")
-        if len(self.decoder_channels or CONCAT_WIDTHS) != 5:
+        if len(widths) != 5:
             raise ConfigError(f"decoder_channels needs 5 widths, got {self.decoder_channels}")
 
     @property
@@ -162,7 +160,8 @@ class AscGcm(DepthNetwork):
 
     def training_outputs(self, image: Tensor) -> dict[str, Tensor]:
         """Return `depth_m` (B, 1, h, w)."""
-        return {"depth_m": self._fitted(self.normalise(image), self._depth_m)}
+        depth_m = self._fitted(self.normalise(image), self._depth_m)
+        return {"depth_m": depth_m.to(image.dtype)}
 
     def products(self, image: Tensor) -> dict[str, Tensor]:
         """Return `depth_m` (B, 1, h, w) and `attention` (B, 4, h, w), one map per skip.
@@ -172,7 +171,7 @@ class AscGcm(DepthNetwork):
         """
         if not self.attention_names:
             return {"depth_m": self(image)}
-        maps = self._fitted(self.normalise(image), self._depth_and_attention)
+        maps = self._fitted(self.normalise(image), self._depth_and_attention).to(image.dtype)
         return {"depth_m": maps[:, :1], "attention": maps[:, 1:]}
 
     def _fitted(self, image: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:

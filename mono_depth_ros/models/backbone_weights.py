@@ -17,6 +17,9 @@ from mono_depth_ros.models.encoder import BackboneName, Encoder
 NONE = "none"
 IMAGENET = "imagenet"
 
+# Files written before PyTorch 0.4.1 do not count batches; norms with a momentum never read it.
+COUNTER = ".num_batches_tracked"
+
 # DenseNet files written before PyTorch 0.4 call `norm1` of a dense layer `norm.1`.
 _OLD_DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])(?=\.)")
 
@@ -41,14 +44,15 @@ def load_backbone_weights(encoder: Encoder, backbone: BackboneName, source: str)
     # Our key "stages.3.layer3.0.conv1.weight" is torchvision's "layer3.0.conv1.weight".
     prefix = "" if backbone.startswith("res") else "features."
     names = {key: prefix + key.split(".", 2)[2] for key in encoder.state_dict()}
-    missing = sorted(set(names.values()) - set(state))
+    missing = sorted(n for n in set(names.values()) - set(state) if not n.endswith(COUNTER))
     if missing:
         raise CheckpointError(
             f"weights for {backbone} from {source} lack {len(missing)} of {len(names)} tensors, "
             f"for example {missing[0]}; pass a state dict of torchvision's {backbone}"
         )
     try:
-        encoder.load_state_dict({key: state[name] for key, name in names.items()})
+        own = encoder.state_dict()
+        encoder.load_state_dict({key: state.get(name, own[key]) for key, name in names.items()})
     except RuntimeError as error:
         raise CheckpointError(f"weights from {source} do not fit {backbone}: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -58,11 +59,23 @@ class NetworkSettings:
                 f"image_size is {self.image_size.height}x{self.image_size.width} (height x width); "
                 f"both sides need {SMALLEST_SIDE_PX} px or more"
             )
-        if self.max_depth_m <= 0 or self.backbone_width <= 0:
+        if not (0.0 < self.max_depth_m < math.inf and 0.0 < self.backbone_width < math.inf):
             raise ConfigError(
                 f"max_depth_m {self.max_depth_m} and backbone_width {self.backbone_width} "
-                "must be positive"
+                "must be positive and finite"
             )
+
+
+def require_positive(**settings: int | tuple[int, ...]) -> None:
+    """Check that numbers, and all entries of tuples with at least one, are 1 or more.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name, value in settings.items():
+        values = value if isinstance(value, tuple) else (value,)
+        if not values or min(values) < 1:
+            raise ConfigError(f"{name} must be 1 or more, got {value}")
 
 
 class DepthNetwork(nn.Module, ABC):

@@ -51,6 +51,10 @@ _DENSENET_STAGES = (
 _MOBILENET_V2_ENDS = (0, 2, 4, 7, 14, 18)
 
 
+# Of residual branches in fresh networks.
+_BRANCH_SCALE = 0.2
+
+
 class Encoder(nn.Module):
     """A backbone as five stages; `channels[i]` is the depth of the map at stride `strides[i]`."""
 
@@ -106,7 +110,7 @@ def make_encoder(
         raise ConfigError(f"backbone_width must be positive, got {width}")
     settings = {"width_mult": width} if backbone == "mobilenet_v2" else {}
     classifier = getattr(torchvision_models, backbone)(weights=None, **settings)
-    _close_residual_branches(classifier)
+    _quieten_residual_branches(classifier)
     stages, channels = _split(classifier)
     if output_stride == 8:
         _dilate(classifier, stages)
@@ -145,17 +149,18 @@ def _pick(owner: nn.Module, names: tuple[str, ...]) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, owner.get_submodule(name)) for name in names))
 
 
-def _close_residual_branches(classifier: nn.Module) -> None:
-    """Start every residual block as the identity: the last norm of its branch scales by 0.
+def _quieten_residual_branches(classifier: nn.Module) -> None:
+    """Start residual blocks close to the identity: the last norm of a branch scales by 0.2.
 
-    Goyal et al. 2017, section 5.1. Random trunks then train faster, and their activations do not
-    grow from block to block, which would make half precision useless before training.
+    As Goyal et al. 2017, section 5.1, who start at 0, where the branch itself has no gradient.
+    Random trunks then train faster, and their activations do not grow from block to block, which
+    would make half precision useless before training.
     """
     for block in classifier.modules():
         if isinstance(block, Bottleneck):
-            nn.init.zeros_(block.bn3.weight)
+            nn.init.constant_(block.bn3.weight, _BRANCH_SCALE)
         elif isinstance(block, InvertedResidual) and block.use_res_connect:
-            nn.init.zeros_(block.conv[-1].weight)
+            nn.init.constant_(block.conv[-1].weight, _BRANCH_SCALE)
 
 
 def _dilate(classifier: nn.Module, stages: list[nn.Sequential]) -> None:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models.attention import Interpolation
-from mono_depth_ros.models.base import DepthNetwork, NetworkSettings
+from mono_depth_ros.models.base import DepthNetwork, NetworkSettings, require_positive
 from mono_depth_ros.models.blocks import pad_to_multiple
 from mono_depth_ros.models.encoder import STRIDES, BackboneName, make_encoder
 
@@ -81,13 +81,11 @@ class HmaConfig(NetworkSettings):
                 f"num_features is {self.num_features}; it is divided by up to 16, "
                 "so it must be a positive multiple of 16"
             )
-        if min(self.head_channels, self.attention_channels) < 1:
-            raise ConfigError(
-                f"head_channels {self.head_channels} and attention_channels "
-                f"{self.attention_channels} must be at least 1"
-            )
-        if not self.aspp_rates or min(self.aspp_rates) < 1:
-            raise ConfigError(f"aspp_rates needs dilations of 1 or more, got {self.aspp_rates}")
+        require_positive(
+            head_channels=self.head_channels,
+            attention_channels=self.attention_channels,
+            aspp_rates=self.aspp_rates,
+        )
 
     @property
     def strides(self) -> tuple[int, ...]:

@@ -28,7 +28,12 @@ from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings
-from mono_depth_ros.models.blocks import conv_bn_relu, pad_to_multiple
+from mono_depth_ros.models.blocks import (
+    RANGE_MARGIN,
+    conv_bn_relu,
+    depth_from_logits,
+    pad_to_multiple,
+)
 from mono_depth_ros.models.encoder import STRIDES, BackboneName, make_encoder
 from mono_depth_ros.models.semantic_classes import Semantics, class_names
 from mono_depth_ros.models.sharing import (
@@ -259,7 +264,7 @@ class LookDeeper(DepthNetwork):
         """Predict depth without what only the semantic prediction needs; see `DepthNetwork`."""
         x, window = self._fit(image)
         decoded = self.decoder(self.encoder(x)[-1], depth_only=True)
-        return self._depth_m(decoded, x.shape[-2:])[window]
+        return self._depth_m(decoded, x.shape[-2:])[window].to(image.dtype)
 
     def training_outputs(self, image: Tensor) -> dict[str, Tensor]:
         """Return `depth_m` (B, 1, h, w) and, with semantics, `semantic_logits` (B, K, h, w)."""
@@ -285,7 +290,7 @@ class LookDeeper(DepthNetwork):
         x, window = self._fit(image)
         size = x.shape[-2:]
         decoded = self.decoder(self.encoder(x)[-1])
-        outputs = {"depth_m": self._depth_m(decoded, size)[window]}
+        outputs = {"depth_m": self._depth_m(decoded, size)[window].to(image.dtype)}
         if decoded.semantic_logits is not None:
             outputs["semantic_logits"] = _enlarge(decoded.semantic_logits, size)[window]
         if not decoded.attended:
@@ -301,8 +306,9 @@ class LookDeeper(DepthNetwork):
     def _depth_m(self, decoded: Decoded, size: torch.Size) -> Tensor:
         logits, max_depth_m = _enlarge(decoded.depth_logits, size), self.config.max_depth_m
         if self.config.depth_activation == "sigmoid":
-            return max_depth_m * logits.sigmoid()
-        return functional.softplus(logits).clamp(max=max_depth_m)
+            return depth_from_logits(logits, max_depth_m)
+        depth_m = functional.softplus(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+        return depth_m.clamp(max_depth_m * RANGE_MARGIN, max_depth_m * (1.0 - RANGE_MARGIN))
 
 
 def _make_decoder(inputs: int, config: LookDeeperConfig) -> nn.Module:

@@ -36,7 +36,7 @@ from mono_depth_ros.models.attention import (
     enlarge,
 )
 from mono_depth_ros.models.attention.patch_wise import PatchBorder
-from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings
+from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings, require_positive
 from mono_depth_ros.models.blocks import (
     DenseAspp,
     ceil_to,
@@ -105,6 +105,12 @@ class PwaConfig(NetworkSettings):
             )
         if len(self.decoder_channels) not in (4, 5):
             raise ConfigError(f"decoder_channels needs 4 or 5 widths, got {self.decoder_channels}")
+        require_positive(
+            decoder_channels=self.decoder_channels,
+            aspp_bottleneck=self.aspp_bottleneck,
+            aspp_growth=self.aspp_growth,
+            attention_reduction=self.attention_reduction,
+        )
 
     @property
     def padded_size(self) -> ImageSize:
@@ -189,7 +195,7 @@ class Pwa(DepthNetwork):
         padded = self.config.padded_size
         x, _, _ = pad_evenly(self.normalise(image), padded.height, padded.width)
         features, maps = self._decode(self.encoder(x))
-        depth_m = depth_from_logits(self.head(features), self.config.max_depth_m)
+        depth_m = depth_from_logits(self.head(features), self.config.max_depth_m).to(image.dtype)
         return self._crop(enlarge(depth_m, (padded.height, padded.width), "bilinear")), maps
 
     def _crop(self, padded_map: Tensor) -> Tensor:

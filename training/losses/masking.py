@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mono_depth_ros.errors import ShapeError
+from mono_depth_ros.models.base import IGNORED_LABEL
 
 # Predictions are clamped here before a logarithm; a sigmoid head can underflow to 0.
 SMALLEST_DEPTH_M = 1e-3
@@ -45,10 +46,37 @@ def measured(prediction_m: Tensor, target_m: Tensor, nearest_m: float = 0.0) -> 
     return target_m.isfinite() & (target_m > max(nearest_m, 0.0))
 
 
+def labelled(logits: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Check labels against logits; return the mask of pixels that have one.
+
+    Args:
+        logits: (B, channels, h, w).
+        labels: (B, h, w) integer, 0 to `classes` - 1, or -1 for none.
+        classes: that the logits stand for.
+
+    Raises:
+        ShapeError: they do not belong together.
+    """
+    if logits.ndim != 4 or labels.shape != (logits.shape[0], *logits.shape[2:]):
+        raise ShapeError(
+            f"logits are {tuple(logits.shape)}, labels {tuple(labels.shape)}; "
+            "pass (B, channels, h, w) and (B, h, w)"
+        )
+    if labels.is_floating_point():
+        raise ShapeError(f"labels are {labels.dtype}; pass integers")
+    least, most = labels.min(), labels.max()
+    if least < IGNORED_LABEL or most >= classes:
+        raise ShapeError(
+            f"labels go from {least.item()} to {most.item()}, the network has {classes} classes; "
+            f"map them to {IGNORED_LABEL}..{classes - 1}"
+        )
+    return labels != IGNORED_LABEL
+
+
 def nothing(*predictions: Tensor) -> Tensor:
     """Return 0 with zero gradient for every prediction, for batches without a valid pixel."""
     return torch.stack(
-        [torch.nan_to_num(prediction).sum() * 0.0 for prediction in predictions]
+        [(torch.nan_to_num(prediction) * 0.0).sum() for prediction in predictions]
     ).sum()
 
 

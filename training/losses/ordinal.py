@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from mono_depth_ros.errors import ShapeError
 from mono_depth_ros.models.base import IGNORED_LABEL
 from mono_depth_ros.models.discretisation import ordinal_margins
-from training.losses.masking import full_precision, nothing
+from training.losses.masking import full_precision, labelled, nothing
 
 
 @full_precision
@@ -32,7 +31,7 @@ def ordinal_regression(logits: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ShapeError: logits and labels do not belong together.
     """
-    valid = _valid(logits, labels)
+    valid = labelled(logits, labels, classes=logits.shape[1] // 2)
     if not valid.any():
         return nothing(logits)
     margins = ordinal_margins(logits)
@@ -59,9 +58,10 @@ def cross_entropy(
     Raises:
         ShapeError: logits and labels do not belong together.
     """
-    valid = _valid(logits, labels)
+    valid = labelled(logits, labels, classes=logits.shape[1])
     if not valid.any():
         return nothing(logits)
+    labels = labels.long()
     if kind == "plain":
         return functional.cross_entropy(logits, labels, ignore_index=IGNORED_LABEL)
     log_p, log_not_p = _log_probabilities(logits)
@@ -77,12 +77,3 @@ def _log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
     others = log_p.scatter(1, top, -torch.inf).logsumexp(1, keepdim=True)
     small = torch.log1p(-log_p.exp().scatter(1, top, 0.0))
     return log_p, small.scatter(1, top, others)
-
-
-def _valid(logits: Tensor, labels: Tensor) -> Tensor:
-    if logits.ndim != 4 or labels.shape != (logits.shape[0], *logits.shape[2:]):
-        raise ShapeError(
-            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not belong "
-            "together; pass (B, C, h, w) and (B, h, w)"
-        )
-    return labels != IGNORED_LABEL

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from training.losses.masking import SMALLEST_DEPTH_M, full_precision, measured, nothing
 
+LARGEST_DEPTH_M = 1e9
+
 # Laina et al. 2016: the threshold between both halves of berHu is a fifth of the largest error.
 BERHU_FRACTION = 0.2
 
@@ -56,7 +58,8 @@ def valid_error(prediction_m: Tensor, target_m: Tensor, log: bool, nearest_m: fl
         ShapeError: the two maps differ in shape.
     """
     valid = measured(prediction_m, target_m, nearest_m)
-    prediction_m, target_m = prediction_m[valid], target_m[valid]
+    # No network answers beyond; squares stay finite, in logarithms it makes no difference.
+    prediction_m, target_m = prediction_m[valid].clamp_max(LARGEST_DEPTH_M), target_m[valid]
     if log:
         return prediction_m.clamp_min(SMALLEST_DEPTH_M).log() - target_m.log()
     return prediction_m - target_m

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mono_depth_ros.errors import ConfigError, ShapeError
-from mono_depth_ros.models.base import IGNORED_LABEL
-from training.losses.masking import full_precision, nothing
+from mono_depth_ros.errors import ConfigError
+from training.losses.masking import full_precision, labelled, nothing
 
 
 @full_precision
@@ -23,7 +22,8 @@ def focal_semantic(
 
     Args:
         logits: (B, K, h, w).
-        labels: (B, h, w) integer, class 0..K-1, -1 where there is none.
+        labels: (B, h, w) integer, class 0..K-1, -1 where there is none; see
+            `mono_depth_ros.models.semantic_classes.label_map`.
         alpha: factor.
         gamma: 0, or 1 and more; how little well classified pixels count.
 
@@ -34,28 +34,12 @@ def focal_semantic(
         ShapeError: logits and labels do not belong together.
         ConfigError: gamma lies where its gradient is infinite for a certain prediction.
     """
-    _check(logits, labels, gamma)
-    valid = labels != IGNORED_LABEL
+    if gamma != 0.0 and gamma < 1.0:
+        raise ConfigError(f"gamma is {gamma}; choose 0, or 1 and more")
+    valid = labelled(logits, labels, classes=logits.shape[1])
     if not valid.any():
         return nothing(logits)
     log_probabilities = logits.movedim(1, -1)[valid].log_softmax(dim=-1)
     log_p = log_probabilities.gather(-1, labels[valid].long().unsqueeze(-1)).squeeze(-1)
     modulation = (-torch.expm1(log_p)).pow(gamma) if gamma else 1.0
     return -alpha * (modulation * log_p).mean()
-
-
-def _check(logits: Tensor, labels: Tensor, gamma: float) -> None:
-    if logits.ndim != 4 or labels.shape != (logits.shape[0], *logits.shape[2:]):
-        raise ShapeError(
-            f"logits are {tuple(logits.shape)}, labels {tuple(labels.shape)}; "
-            "pass (B, K, h, w) and (B, h, w)"
-        )
-    least, most = labels.min(), labels.max()
-    if labels.is_floating_point() or least < IGNORED_LABEL or most >= logits.shape[1]:
-        raise ShapeError(
-            f"labels are {labels.dtype} from {least.item()} to {most.item()}, the network has "
-            f"{logits.shape[1]} classes; map labels to {IGNORED_LABEL}..{logits.shape[1] - 1} with "
-            "mono_depth_ros.models.semantic_classes.label_map"
-        )
-    if gamma != 0.0 and gamma < 1.0:
-        raise ConfigError(f"gamma is {gamma}; choose 0, or 1 and more")
