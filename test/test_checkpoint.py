@@ -9,8 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mono_depth_ros.checkpoint import find_checkpoint, load_network, read_info, save_checkpoint
+from mono_depth_ros.checkpoint import (
+    CheckpointInfo,
+    find_checkpoint,
+    load_network,
+    read_info,
+    save_checkpoint,
+)
+from mono_depth_ros.config import to_mapping
 from mono_depth_ros.errors import CheckpointError
+from mono_depth_ros.models import create_model
+from mono_depth_ros.models.base import ImageSize
 
 
 def metadata_of(path):
@@ -56,6 +65,21 @@ def test_pickles_are_never_loaded(tmp_path):
     disguised = path.rename(tmp_path / "weights.safetensors")
     with pytest.raises(CheckpointError, match="never loaded"):
         load_network(disguised)
+
+
+def test_half_precision_is_for_kernels_alone(tmp_path):
+    """The normalisation of images and biases per patch would be rounded for no gain."""
+    size = {"height": 64, "width": 96}
+    network = create_model("pwa", {"image_size": size, "patch_size": 32, "backbone_width": 0.25})
+    info = CheckpointInfo("x", "pwa", to_mapping(network.config), ImageSize(64, 96))
+    for precision, kernel in (("float16", torch.float16), ("float32", torch.float32)):
+        path = tmp_path / f"{precision}.safetensors"
+        save_checkpoint(path, network, info, precision)
+        tensors = load_file(path)
+        assert tensors["head.weight"].dtype == kernel
+        for key in ("image_mean", "attention.channel_mlps.reduce_bias", "up.0.1.running_var"):
+            assert tensors[key].dtype == torch.float32
+            assert torch.equal(tensors[key], network.state_dict()[key])
 
 
 def test_missing_and_surplus_tensors_are_refused(light_checkpoint, tmp_path):

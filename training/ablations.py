@@ -22,12 +22,15 @@ class Row:
         name: as the table calls it.
         settings: of the network, on top of the table's.
         loss: in place of the table's; empty takes the table's.
+        start_from: name of the row from whose checkpoint this one starts (`initial_checkpoint` of
+            the recipe); empty for fresh weights.
         paper: printed figures, dataset → metric → value; shares are fractions.
     """
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)
+    start_from: str = ""
     paper: dict[str, Any] = field(default_factory=dict)
 
 
@@ -53,6 +56,9 @@ class Ablation:
         names = [row.name for row in self.rows]
         if len(set(names)) != len(names):
             raise ConfigError(f"{self.table} has two rows of one name among {', '.join(names)}")
+        unknown = {row.start_from for row in self.rows} - {"", *names}
+        if unknown:
+            raise ConfigError(f"{self.table} has no row {', '.join(unknown)} to start from")
 
     def settings_of(self, row: Row) -> dict[str, Any]:
         """Return the network settings of one row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
@@ -17,45 +18,67 @@ from training.losses.depth_aware import AlphaNormaliser, Distance, LambdaMode
 from training.losses.regression import BERHU_FRACTION
 
 
+def _require(
+    section: object, name: str, value: float, least: float, most: float = math.inf
+) -> None:
+    if not (least <= value <= most and value < math.inf):
+        limit = f"from {least:g} up" if most == math.inf else f"from {least:g} to {most:g}"
+        raise ConfigError(f"{type(section).__name__}.{name} must be {limit}, got {value}")
+
+
 @dataclass(frozen=True, slots=True)
-class SilogConfig:
-    """Scale-invariant log loss; see `losses.scale_invariant_log`."""
+class Section:
+    """What every loss has.
+
+    Attributes:
+        weight: in the sum.
+    """
 
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self, "weight", self.weight, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SilogConfig(Section):
+    """Scale-invariant log loss; see `losses.scale_invariant_log`."""
+
     variance_focus: float = 0.5
     root: bool = True
     factor: float = 1.0
     nearest_m: float = 0.0
 
+    def __post_init__(self) -> None:
+        Section.__post_init__(self)
+        _require(self, "factor", self.factor, 0.0)
+        # Above 1 the best answer would be a wrong one.
+        _require(self, "variance_focus", self.variance_focus, 0.0, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
-class OrdinalConfig:
+class OrdinalConfig(Section):
     """Ordinal regression of ACAN; see `losses.ordinal_regression`."""
 
-    weight: float = 1.0
-
 
 @dataclass(frozen=True, slots=True)
-class CrossEntropyConfig:
+class CrossEntropyConfig(Section):
     """Cross entropy of ACAN's ablation; see `losses.cross_entropy`."""
 
-    weight: float = 1.0
     kind: Literal["plain", "per_class"] = "plain"
 
 
 @dataclass(frozen=True, slots=True)
-class AttentionConfig:
+class AttentionConfig(Section):
     """Attention loss of ACAN; see `losses.attention_divergence`."""
 
-    weight: float = 1.0
     pooling: Pooling = "mean_log"
 
 
 @dataclass(frozen=True, slots=True)
-class DepthAwareConfig:
+class DepthAwareConfig(Section):
     """Attention-driven loss of Look Deeper; see `losses.depth_aware`."""
 
-    weight: float = 1.0
     lambda_mode: LambdaMode = "robust"
     distance: Distance = "berhu_log"
     alpha_normaliser: AlphaNormaliser = "cap"
@@ -63,38 +86,45 @@ class DepthAwareConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class FocalSemanticConfig:
+class FocalSemanticConfig(Section):
     """Focal loss of Look Deeper's semantic branch; see `losses.focal_semantic`."""
 
-    weight: float = 1.0
     alpha: float = 0.25
     gamma: float = 2.0
 
+    def __post_init__(self) -> None:
+        Section.__post_init__(self)
+        _require(self, "alpha", self.alpha, 0.0)
+        # Between 0 and 1 a certain prediction has an infinite gradient.
+        _require(self, "gamma", self.gamma, 1.0 if self.gamma else 0.0)
+
 
 @dataclass(frozen=True, slots=True)
-class JointGradientConfig:
+class JointGradientConfig(Section):
     """Gradient loss of Look Deeper; see `losses.joint_gradient`."""
 
-    weight: float = 1.0
     log: bool = True
     nearest_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class BerhuConfig:
+class BerhuConfig(Section):
     """Reverse Huber loss; see `losses.berhu`."""
 
-    weight: float = 1.0
     fraction: float = BERHU_FRACTION
     log: bool = False
     nearest_m: float = 0.0
 
+    def __post_init__(self) -> None:
+        Section.__post_init__(self)
+        if not 0.0 < self.fraction <= 1.0:
+            raise ConfigError(f"berhu.fraction must lie in (0, 1], got {self.fraction}")
+
 
 @dataclass(frozen=True, slots=True)
-class SquaredErrorConfig:
+class SquaredErrorConfig(Section):
     """Mean squared error; see `losses.squared_error`."""
 
-    weight: float = 1.0
     log: bool = False
     nearest_m: float = 0.0
 

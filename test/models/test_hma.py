@@ -220,7 +220,7 @@ def test_light_preset_is_small():
     ("values", "message"),
     [
         ({"num_features": 100}, "num_features is 100"),
-        ({"head_channels": 0}, "at least 1"),
+        ({"head_channels": 0}, "must be 1 or more"),
         ({"aspp_rates": []}, "aspp_rates"),
         ({"scales": "without_h4"}, "choose from"),
         ({"backbone_width": 0.5}, "width 1 only"),

@@ -338,7 +338,7 @@ def test_softplus_depth_stays_within_the_range():
     with torch.no_grad():
         network.decoder.depth.head.bias.fill_(30.0)
         depth_m = network(torch.rand(1, 3, 64, 96))
-        assert depth_m.max() == 2.0
+        assert 1.999 < depth_m.max() < 2.0
         network.decoder.depth.head.bias.fill_(-5.0)
         assert network(torch.rand(1, 3, 64, 96)).min() > 0
 

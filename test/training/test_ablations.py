@@ -30,7 +30,9 @@ def test_row_builds_and_minimises_something(stem, name):
 @pytest.mark.parametrize("stem", TABLES)
 def test_rows_differ_from_each_other(stem):
     table = TABLES[stem]
-    configurations = [(table.settings_of(row), row.loss or table.loss) for row in table.rows]
+    configurations = [
+        (table.settings_of(row), row.loss or table.loss, row.start_from) for row in table.rows
+    ]
     for i, first in enumerate(configurations):
         assert first not in configurations[:i], table.rows[i].name
 
@@ -55,6 +57,17 @@ def test_every_network_has_a_table():
     }
 
 
+def test_a_row_that_continues_another_has_the_same_network():
+    continued = [(t, row) for t in TABLES.values() for row in t.rows if row.start_from]
+    assert continued
+    for table, row in continued:
+        first = next(other for other in table.rows if other.name == row.start_from)
+        assert table.settings_of(first) == table.settings_of(row)
+        assert (first.loss or table.loss) != (row.loss or table.loss)
+
+
 def test_two_rows_of_one_name_are_refused():
     with pytest.raises(ConfigError, match="two rows of one name"):
         Ablation("pwa", "Table 0", {}, {"silog": {}}, (Row("a"), Row("a")))
+    with pytest.raises(ConfigError, match="no row b"):
+        Ablation("pwa", "Table 0", {}, {"silog": {}}, (Row("a", start_from="b"),))

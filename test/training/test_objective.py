@@ -105,6 +105,24 @@ def test_a_loss_the_network_cannot_serve_is_refused():
         weighted_losses(config, model, {"depth_m": maps["depth_m"]}, maps)
 
 
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"berhu": {"fraction": 0.0}}, "fraction must lie in"),
+        ({"focal_semantic": {"gamma": 0.5}}, "gamma must be from 1 up"),
+        ({"focal_semantic": {"alpha": -1.0}}, "alpha must be from 0 up"),
+        ({"silog": {"variance_focus": 1.5}}, "variance_focus must be from 0 to 1"),
+        ({"silog": {"weight": -1.0}}, "weight must be from 0 up"),
+        ({"silog": {"weight": float("inf")}}, "weight must be from 0 up"),
+        ({"silog": {"factor": float("nan")}}, "factor is NaN"),
+        ({"cross_entropy": {"kind": "binary"}}, "choose from plain, per_class"),
+    ],
+)
+def test_settings_without_meaning_are_refused(sections, message):
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(ObjectiveConfig, sections)
+
+
 def test_a_recipe_without_a_loss_is_refused():
     with pytest.raises(ConfigError, match="silog, ordinal"):
         ObjectiveConfig()

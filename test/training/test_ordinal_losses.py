@@ -248,3 +248,27 @@ def test_padding_is_the_networks():
     loss = attention_divergence(attention, target)
     assert loss.item() == pytest.approx(loop_divergence(attention, depths))
     assert attention_divergence(attention, target, (2, 3)).item() == pytest.approx(loss.item())
+
+
+@pytest.mark.parametrize("loss", [ordinal_regression, cross_entropy])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.full((1, 2, 3), 4), "from 4 to 4, the network has 4 classes"),
+        (torch.full((1, 2, 3), 255), "from 255 to 255"),
+        (torch.full((1, 2, 3), -2), "from -2 to -2"),
+        (torch.zeros(1, 2, 3), "pass integers"),
+        (torch.zeros(1, 3, 2, dtype=torch.long), "labels"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(loss, labels, message):
+    channels = 8 if loss is ordinal_regression else 4
+    with pytest.raises(ShapeError, match=message):
+        loss(torch.zeros(1, channels, 2, 3), labels)
+
+
+@pytest.mark.parametrize("loss", [ordinal_regression, cross_entropy])
+def test_small_integers_are_labels_too(loss):
+    labels = torch.tensor([[[0, 3, -1]]])
+    logits = torch.randn(1, 8 if loss is ordinal_regression else 4, 1, 3)
+    torch.testing.assert_close(loss(logits, labels.to(torch.int32)), loss(logits, labels))

@@ -133,7 +133,7 @@ def test_gradients(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
-@pytest.mark.parametrize("value", [1e-12, 0.0, 1e4])
+@pytest.mark.parametrize("value", [1e-12, 0.0, 1e4, 1e30])
 def test_extreme_predictions_stay_finite(loss, value):
     prediction = torch.full((1, 1, 4, 5), value, requires_grad=True)
     result = loss(prediction, torch.rand(1, 1, 4, 5) + 0.5)

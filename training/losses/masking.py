@@ -59,8 +59,8 @@ def labelled(logits: Tensor, labels: Tensor, classes: int) -> Tensor:
     """
     if logits.ndim != 4 or labels.shape != (logits.shape[0], *logits.shape[2:]):
         raise ShapeError(
-            f"logits are {tuple(logits.shape)}, labels {tuple(labels.shape)}; "
-            "pass (B, channels, h, w) and (B, h, w)"
+            f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not belong "
+            "together; pass (B, channels, h, w) and (B, h, w)"
         )
     if labels.is_floating_point():
         raise ShapeError(f"labels are {labels.dtype}; pass integers")
