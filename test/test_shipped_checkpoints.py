@@ -7,6 +7,7 @@ import pytest
 from mono_depth_ros import DEFAULT_CHECKPOINT
 from mono_depth_ros.checkpoint import load_network, shipped_checkpoints
 from mono_depth_ros.cli.main import main
+from mono_depth_ros.models import MODELS
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 from training.config import CHECKOUT, load_train_config
 from training.evaluate import score_on_world
@@ -45,3 +46,22 @@ def test_models_command_lists_them(capsys):
     printed = capsys.readouterr().out
     for name in NAMES:
         assert f"{name}: pwa, 1.64 M parameters" in printed
+    rows = [line.split() for line in printed.split("checkpoints")[0].splitlines()]
+    presets = {row[1]: row for row in rows[1:] if row}
+    assert presets["hma_resnet50"][2:5] == ["resnet50", "52.08", "M"]
+    # 424 GMAC on the authors' code.
+    assert float(presets["hma_resnet50"][5]) == pytest.approx(424, abs=1)
+    assert presets["look_deeper_light"][7:10] == ["depth,", "attention,", "semantics"]
+    for name in MODELS:
+        assert float(presets[f"{name}_light"][3]) <= 2.0
+        assert presets[f"{name}_light"][6] == "240x320"
+
+
+def test_models_command_measures_presets(capsys):
+    assert main(["models", "--time", "pwa_light_streets"]) == 0
+    (row,) = capsys.readouterr().out.splitlines()[1:]
+    name, size, milliseconds, rate = row.split()
+    assert (name, size) == ("pwa_light_streets", "128x416")
+    assert float(rate) == pytest.approx(1e3 / float(milliseconds), rel=0.05)
+    assert main(["models", "--time", "resnet"]) == 1
+    assert "no preset resnet" in capsys.readouterr().err

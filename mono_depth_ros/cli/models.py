@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 # The rest is in the checkpoint's record.
 _SHOWN_SCORES = ("abs_rel", "rmse_m", "rmse_log", "delta1")
@@ -12,15 +13,40 @@ HELP = "list the networks with their cost, and the shipped checkpoints with thei
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare nothing: the list has no options."""
+    """Declare the options of this command."""
+    parser.add_argument(
+        "--time",
+        nargs="*",
+        metavar="PRESET",
+        help="measure frames per second of these presets with PyTorch on this computer's CPU "
+        "instead (default: the light ones)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the presets of all networks and the checkpoints."""
+    """Print the presets of all networks and the checkpoints, or measure presets."""
+    if args.time is not None:
+        print(
+            "\n".join(_aligned([("preset", "at", "ms per frame", "frames/s"), *_timed(args.time)]))
+        )
+        return 0
     print("\n".join(_aligned([_COLUMNS, *_preset_rows()])))
     print("\ncheckpoints (run by name, checkpoint:=NAME):")
     _print_checkpoints()
     return 0
+
+
+def _timed(names: list[str]) -> Iterator[tuple[str, ...]]:
+    from mono_depth_ros.errors import ConfigError
+    from mono_depth_ros.models.presets import load_preset, median_frame_time_s, shipped_presets
+
+    presets = shipped_presets()
+    unknown = sorted(set(names) - set(presets))
+    if unknown:
+        raise ConfigError(f"no preset {', '.join(unknown)}; choose from {', '.join(presets)}")
+    for name in names or [name for name in presets if name.endswith("_light")]:
+        seconds, size = median_frame_time_s(load_preset(presets[name]))
+        yield name, f"{size.height}x{size.width}", f"{1e3 * seconds:.1f}", f"{1 / seconds:.1f}"
 
 
 def _preset_rows() -> list[tuple[str, ...]]:

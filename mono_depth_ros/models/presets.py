@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models import create_model
-from mono_depth_ros.models.base import DepthNetwork
+from mono_depth_ros.models.base import DepthNetwork, ImageSize
 
 _FOLDER = Path("config") / "networks"
 
@@ -64,6 +66,24 @@ def shipped_presets() -> dict[str, Path]:
 def count_parameters(network: DepthNetwork) -> int:
     """Return the number of trainable values."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def median_frame_time_s(preset: Preset, frames: int = 30) -> tuple[float, ImageSize]:
+    """Run a preset with fresh weights on the CPU; return the median time of a frame and its size.
+
+    Five frames more go first, on which allocators and caches settle.
+    """
+    network = create_model(preset.network, preset.settings).eval()
+    network.to(memory_format=torch.channels_last)
+    size: ImageSize = network.config.image_size
+    image = torch.rand(1, 3, size.height, size.width).to(memory_format=torch.channels_last)
+    times = []
+    with torch.inference_mode():
+        for _ in range(frames + 5):
+            start = time.perf_counter()
+            network(image)
+            times.append(time.perf_counter() - start)
+    return statistics.median(times[5:]), size
 
 
 def describe(preset: Preset) -> tuple[DepthNetwork, float]:
