@@ -61,6 +61,8 @@ class HmaConfig(NetworkSettings):
         head_channels: width of the depth heads, 256 in the code. The head at full resolution does
             half of all work.
         attention_channels: width of the attention heads, 512 in the code.
+        norm_momentum: of the decoder's norms; 0.01 in the code, whose runs are long. Statistics then
+            lag by a hundred steps.
         aspp_rates: dilations of the ASPP branches; the paper has 3, 6, 12, 18, 24.
     """
 
@@ -72,6 +74,7 @@ class HmaConfig(NetworkSettings):
     num_features: int = 512
     head_channels: int = 256
     attention_channels: int = 512
+    norm_momentum: float = 0.01
     aspp_rates: tuple[int, ...] = (3, 6, 12, 18, 24)
 
     def __post_init__(self) -> None:
@@ -81,6 +84,8 @@ class HmaConfig(NetworkSettings):
                 f"num_features is {self.num_features}; it is divided by up to 16, "
                 "so it must be a positive multiple of 16"
             )
+        if not 0.0 < self.norm_momentum <= 1.0:
+            raise ConfigError(f"norm_momentum must lie in (0, 1], got {self.norm_momentum}")
         require_positive(
             head_channels=self.head_channels,
             attention_channels=self.attention_channels,
@@ -142,7 +147,7 @@ class DenseAsppOfBts(nn.Module):
                 _norm(width) if i else nn.Identity(),
                 nn.ReLU(),
                 nn.Conv2d(width, bottleneck, 1, bias=False),
-                nn.BatchNorm2d(bottleneck, momentum=0.01),
+                nn.BatchNorm2d(bottleneck),
                 nn.ReLU(inplace=True),
                 nn.Conv2d(bottleneck, outputs, 3, padding=rate, dilation=rate, bias=False),
             )
@@ -223,6 +228,9 @@ class Hma(DepthNetwork):
                 for s in config.attended_strides
             }
         )
+        for module in self.decoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = config.norm_momentum
         for part in (self.decoder, self.depth_heads, self.attention_heads):
             part.apply(_xavier)
         if config.fusion == "attention":
@@ -323,8 +331,8 @@ def _conv_elu(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    # BTS takes these two constants over from TensorFlow.
-    return nn.BatchNorm2d(channels, eps=1.1e-5, momentum=0.01)
+    # BTS takes this constant over from TensorFlow.
+    return nn.BatchNorm2d(channels, eps=1.1e-5)
 
 
 def _xavier(module: nn.Module) -> None:
