@@ -61,8 +61,8 @@ class HmaConfig(NetworkSettings):
         head_channels: width of the depth heads, 256 in the code. The head at full resolution does
             half of all work.
         attention_channels: width of the attention heads, 512 in the code.
-        norm_momentum: of the decoder's norms; 0.01 in the code, whose runs are long. Statistics then
-            lag by a hundred steps.
+        norm_momentum: of the decoder's norms; 0.01 in the code, whose runs are long. Their
+            statistics then lag by a hundred steps.
         aspp_rates: dilations of the ASPP branches; the paper has 3, 6, 12, 18, 24.
     """
 
