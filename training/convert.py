@@ -18,13 +18,14 @@ from torch import Tensor
 
 from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
 from mono_depth_ros.config import to_mapping, with_overrides
-from mono_depth_ros.errors import CheckpointError, MonoDepthError
+from mono_depth_ros.errors import MonoDepthError
 from mono_depth_ros.models import create_model
 from mono_depth_ros.models.author_weights import (
     AUTHOR_WEIGHTS,
     author_settings,
     convert_state_dict,
 )
+from mono_depth_ros.models.state_dicts import read_state_dict
 
 # Where training programs put the network among their counters and optimiser.
 _NESTS = ("model", "net", "state_dict", "model_state_dict")
@@ -74,21 +75,8 @@ def read_author_state(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: no such file, it holds more than tensors and numbers, or no state dict.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no weights at {path}; pass the authors' .pth file")
-    try:
-        with torch.serialization.safe_globals(_harmless_globals()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises whatever its unpickler and zip reader raise.
-    except Exception as error:
-        raise CheckpointError(f"{path} is no readable .pth file of tensors: {error}") from error
-    nest = next((key for key in _NESTS if isinstance(content, dict) and key in content), None)
-    state = content if nest is None else content[nest]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(
-            f"{path} holds no state dict, neither itself nor under {', '.join(_NESTS)}"
-        )
-    return state
+    with torch.serialization.safe_globals(_harmless_globals()):
+        return read_state_dict(path, "weights", "pass the authors' .pth file", _NESTS)
 
 
 def _harmless_globals() -> list[Any]:

@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from mono_depth_ros.checkpoint import load_network
 from mono_depth_ros.errors import MonoDepthError
 from mono_depth_ros.metrics import depth_errors, mean_over_images
+from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.models.presets import count_parameters
 from training.config import CHECKOUT, TrainConfig, load_train_config
 from training.datasets.world import WorldDataset, network_camera, prepare
@@ -74,13 +76,9 @@ def score(config: TrainConfig, checkpoint: Path) -> QuickScore:
     assert focal_px == network_camera(config.data.kind, size).fx
     first, end = FIRST_TEST_SEED, FIRST_TEST_SEED + TEST_SCENES
     train_folder, test_folder = prepare(replace(config.data, validation_seeds=(first, end)), size)
-    train_set = WorldDataset(train_folder, size, focal_px, network.max_depth_m)
     test_set = WorldDataset(test_folder, size, focal_px, network.max_depth_m)
-    # Every 16th pixel of every frame says as much about a median and takes no gigabytes.
-    constant_m = best_constant(
-        train_set[0, index]["depth_m"].numpy()[:, ::4, ::4] for index in range(len(train_set))
-    )
-    truths_m = [test_set[0, index]["depth_m"][0].numpy() for index in range(len(test_set))]
+    constant_m = _training_constant(train_folder, size, focal_px, network.max_depth_m)
+    truths_m = [test_set.depth_m(index) for index in range(len(test_set))]
     constant = [depth_errors(np.full_like(truth, constant_m), truth) for truth in truths_m]
     loader = make_loader(test_set, in_order(len(test_set)), workers=0)
     return QuickScore(
@@ -92,6 +90,16 @@ def score(config: TrainConfig, checkpoint: Path) -> QuickScore:
         constant_m=constant_m,
         constant_abs_rel=mean_over_images(constant).abs_rel,
     )
+
+
+@lru_cache
+def _training_constant(
+    folder: Path, size: ImageSize, training_focal_px: float, max_depth_m: float
+) -> float:
+    """Return the best constant of a folder; the recipes share it, and it takes a minute to read."""
+    frames = WorldDataset(folder, size, training_focal_px, max_depth_m)
+    # Every 16th pixel of every frame says as much about a median and takes no gigabytes.
+    return best_constant(frames.depth_m(index)[::4, ::4] for index in range(len(frames)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,7 +21,6 @@ differs from the code where that only removes a limit or a flaw:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import EllipsisType
 from typing import Final, Literal
 
 import torch
@@ -30,7 +29,7 @@ from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings, require_positive
-from mono_depth_ros.models.blocks import pad_to_multiple
+from mono_depth_ros.models.blocks import Window, pad_to_multiple
 from mono_depth_ros.models.discretisation import (
     Inference,
     SidMode,
@@ -45,8 +44,6 @@ STRIDE: Final = 8
 """Image pixels per attention pixel."""
 
 NYU_CROP = ImageSize(256, 352)
-
-Window = tuple[EllipsisType | slice, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import get_model_weights
 
 from mono_depth_ros.errors import CheckpointError
 from mono_depth_ros.models.encoder import BackboneName, Encoder
+from mono_depth_ros.models.state_dicts import read_state_dict
 
 NONE = "none"
 IMAGENET = "imagenet"
@@ -40,7 +40,7 @@ def load_backbone_weights(encoder: Encoder, backbone: BackboneName, source: str)
     """
     if source == NONE:
         return
-    state = _download(backbone) if source == IMAGENET else _read(Path(source).expanduser())
+    state = _modern_names(_download(backbone) if source == IMAGENET else _read(source))
     # Our key "stages.3.layer3.0.conv1.weight" is torchvision's "layer3.0.conv1.weight".
     prefix = "" if backbone.startswith("res") else "features."
     names = {key: prefix + key.split(".", 2)[2] for key in encoder.state_dict()}
@@ -69,26 +69,12 @@ def _download(backbone: BackboneName) -> dict[str, Tensor]:
             f"connection fetch {name} (torchvision, {weights}), then put it into {folder} or pass "
             f"backbone_weights: PATH, or train from random weights with backbone_weights: {NONE}"
         ) from error
-    return _modern_names(dict(state))
+    return dict(state)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(
-            f"no backbone weights at {path}; pass {NONE}, {IMAGENET} or the path of a state dict"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return _modern_names(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises whatever its unpickler and zip reader raise.
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} is no readable state dict (.pth or .safetensors): {error}"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} holds no state dict (name → tensor); save state_dict() only")
-    return _modern_names(state)
+def _read(source: str) -> dict[str, Tensor]:
+    advice = f"pass {NONE}, {IMAGENET} or the path of a state dict"
+    return read_state_dict(Path(source).expanduser(), "backbone weights", advice)
 
 
 def _modern_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+Window = tuple[EllipsisType | slice, ...]
+"""Index of the image in its padding."""
+
 RANGE_MARGIN = 1e-6
 """Part of the largest depth that answers keep from both ends, where a float32 sigmoid saturates."""
 
@@ -85,13 +88,18 @@ class DenseAspp(nn.Module):
         return self.merge(features)
 
 
+def at_least_float32(features: Tensor) -> Tensor:
+    """Return half-precision features in float32, all others as they are."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
 def depth_from_logits(logits: Tensor, max_depth_m: float) -> Tensor:
     """Return max_depth_m * sigmoid in metres, strictly inside (0, max_depth_m).
 
     In float32 or better, also under autocast and in half-precision networks: bfloat16 has steps of
     3 cm at 4 m.
     """
-    share = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
+    share = at_least_float32(logits).sigmoid()
     return max_depth_m * share.clamp(RANGE_MARGIN, 1.0 - RANGE_MARGIN)
 
 
@@ -102,9 +110,7 @@ def pad_evenly(image: Tensor, height: int, width: int) -> tuple[Tensor, int, int
     return functional.pad(image, (left, right, top, bottom)), top, left
 
 
-def pad_to_multiple(
-    image: Tensor, multiple: int
-) -> tuple[Tensor, tuple[EllipsisType | slice, ...]]:
+def pad_to_multiple(image: Tensor, multiple: int) -> tuple[Tensor, Window]:
     """Zero-pad (B, C, h, w) evenly to multiples; return it and the index that undoes it."""
     height, width = image.shape[-2:]
     padded, top, left = pad_evenly(image, ceil_to(height, multiple), ceil_to(width, multiple))

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models.base import IGNORED_LABEL
+from mono_depth_ros.models.blocks import at_least_float32
 
 SidMode = Literal["paper", "code", "consistent"]
 Inference = Literal["soft", "hard"]
@@ -159,7 +160,7 @@ def ordinal_margins(logits: Tensor) -> Tensor:
     Returns:
         (B, K, h, w), float32 or wider: half precision overflows in the difference.
     """
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = at_least_float32(logits)
     return logits[:, 1::2] - logits[:, 0::2]
 
 

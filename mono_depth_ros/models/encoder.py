@@ -31,9 +31,9 @@ OutputStride = Literal[8, 32]
 
 STRIDES = (2, 4, 8, 16, 32)
 
-# First and last module of each stage, by torchvision's names. DenseNet: as in BTS, each map is
-# taken after the transition that halves it, and the last after its norm. MobileNetV2: the last
-# block of each resolution; the 1280-channel convolution after them is a classifier's.
+# Modules of each stage, by torchvision's names. DenseNet: as in BTS, each map is taken after the
+# transition that halves it, and the last after its norm. MobileNetV2: where stages end, each after
+# the last block of its resolution; the 1280-channel convolution beyond is a classifier's.
 _RESNET_STAGES = (
     ("conv1", "bn1", "relu"),
     ("maxpool", "layer1"),
@@ -50,8 +50,7 @@ _DENSENET_STAGES = (
 )
 _MOBILENET_V2_ENDS = (0, 2, 4, 7, 14, 18)
 
-
-# Of residual branches in fresh networks.
+# Of the last norm of residual branches in fresh networks.
 _BRANCH_SCALE = 0.2
 
 

@@ -26,21 +26,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
-from mono_depth_ros.models.attention import Interpolation
+from mono_depth_ros.models.attention import Interpolation, enlarge
 from mono_depth_ros.models.base import DepthNetwork, NetworkSettings, require_positive
-from mono_depth_ros.models.blocks import pad_to_multiple
+from mono_depth_ros.models.blocks import RANGE_MARGIN, at_least_float32, pad_to_multiple
 from mono_depth_ros.models.encoder import STRIDES, BackboneName, make_encoder
 
 # Strides of the maps that have a depth head, coarse to fine.
 _SCALES = {"all": (8, 4, 2, 1), "without_h": (8, 4, 2), "without_h8": (4, 2, 1)}
-
-# Part of the largest depth that answers keep from both ends of the range, where float32 sigmoids
-# and the sum of the masks round onto or over them.
-_MARGIN = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +267,7 @@ class Hma(DepthNetwork):
         else:
             fused = (masks * depths).sum(1, keepdim=True)
             masks = masks[window].to(image.dtype)
-        depth_m = self.max_depth_m * fused.clamp(_MARGIN, 1.0 - _MARGIN)
+        depth_m = self.max_depth_m * fused.clamp(RANGE_MARGIN, 1.0 - RANGE_MARGIN)
         return depth_m[window].to(image.dtype), masks
 
     def _masks(self, features: dict[int, Tensor], size: torch.Size) -> Tensor | None:
@@ -288,8 +283,7 @@ class Hma(DepthNetwork):
 
 def _map_at(size: torch.Size, logits: Tensor) -> Tensor:
     """Sigmoid, then bilinear to `size`; in float32 or better, so that masks sum to 1."""
-    share = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
-    return functional.interpolate(share, size=size, mode="bilinear", align_corners=False)
+    return enlarge(at_least_float32(logits).sigmoid(), size, "bilinear")
 
 
 def _depth_head(inputs: int, width: int) -> nn.Sequential:

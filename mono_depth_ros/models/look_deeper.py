@@ -19,7 +19,6 @@ this file decides:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import EllipsisType
 from typing import Literal
 
 import torch
@@ -27,9 +26,12 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.models.attention import enlarge
 from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings
 from mono_depth_ros.models.blocks import (
     RANGE_MARGIN,
+    Window,
+    at_least_float32,
     conv_bn_relu,
     depth_from_logits,
     pad_to_multiple,
@@ -182,7 +184,7 @@ class TaskBranch(nn.Module):
         *earlier, last = maps
         if self.skips:
             for skip, features in zip(self.skips, earlier, strict=True):
-                last = last + _enlarge(skip(features), last.shape[-2:])
+                last = last + enlarge(skip(features), last.shape[-2:], "bilinear")
         return self.head(last)
 
 
@@ -292,22 +294,27 @@ class LookDeeper(DepthNetwork):
         decoded = self.decoder(self.encoder(x)[-1])
         outputs = {"depth_m": self._depth_m(decoded, size)[window].to(image.dtype)}
         if decoded.semantic_logits is not None:
-            outputs["semantic_logits"] = _enlarge(decoded.semantic_logits, size)[window]
+            outputs["semantic_logits"] = enlarge(decoded.semantic_logits, size, "bilinear")[window]
         if not decoded.attended:
             return outputs, None
-        attention = [_enlarge(_activation(map_), size)[window] for map_ in decoded.attended]
+        attention = [
+            enlarge(_activation(map_), size, "bilinear")[window] for map_ in decoded.attended
+        ]
         return outputs, torch.cat(attention, dim=1)
 
-    def _fit(self, image: Tensor) -> tuple[Tensor, tuple[EllipsisType | slice, ...]]:
+    def _fit(self, image: Tensor) -> tuple[Tensor, Window]:
         """Normalise, and pad if asked for; return the image and the index of the answer in it."""
         normalised = self.normalise(image)
         return pad_to_multiple(normalised, STRIDES[-1] if self.config.pad_to_stride else 1)
 
     def _depth_m(self, decoded: Decoded, size: torch.Size) -> Tensor:
-        logits, max_depth_m = _enlarge(decoded.depth_logits, size), self.config.max_depth_m
+        logits, max_depth_m = (
+            enlarge(decoded.depth_logits, size, "bilinear"),
+            self.config.max_depth_m,
+        )
         if self.config.depth_activation == "sigmoid":
             return depth_from_logits(logits, max_depth_m)
-        depth_m = functional.softplus(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+        depth_m = functional.softplus(at_least_float32(logits))
         return depth_m.clamp(max_depth_m * RANGE_MARGIN, max_depth_m * (1.0 - RANGE_MARGIN))
 
 
@@ -328,7 +335,3 @@ def _make_decoder(inputs: int, config: LookDeeperConfig) -> nn.Module:
 def _activation(features: Tensor) -> Tensor:
     """(B, C, h, w) → (B, 1, h, w), the sum over channels; in float32, since C may be 1024."""
     return features.float().abs().sum(dim=1, keepdim=True).to(features.dtype)
-
-
-def _enlarge(features: Tensor, size: torch.Size) -> Tensor:
-    return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)

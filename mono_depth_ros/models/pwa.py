@@ -39,11 +39,12 @@ from mono_depth_ros.models.attention.patch_wise import PatchBorder
 from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings, require_positive
 from mono_depth_ros.models.blocks import (
     DenseAspp,
+    Window,
     ceil_to,
     conv_bn_relu,
     deconv_bn_relu,
     depth_from_logits,
-    pad_evenly,
+    pad_to_multiple,
 )
 from mono_depth_ros.models.encoder import STRIDES, make_encoder
 
@@ -113,11 +114,15 @@ class PwaConfig(NetworkSettings):
         )
 
     @property
+    def padding_multiple(self) -> int:
+        """What height and width are padded to multiples of."""
+        patched = self.attention == "pwa" and self.patch_size != "image"
+        return max(int(self.patch_size) if patched else 1, STRIDES[-1])
+
+    @property
     def padded_size(self) -> ImageSize:
         """The image size after padding."""
-        patched = self.attention == "pwa" and self.patch_size != "image"
-        patch = int(self.patch_size) if patched else 1
-        multiple = max(patch, STRIDES[-1])
+        multiple = self.padding_multiple
         return ImageSize(
             ceil_to(self.image_size.height, multiple), ceil_to(self.image_size.width, multiple)
         )
@@ -179,7 +184,7 @@ class Pwa(DepthNetwork):
         attention in (0, 1), one value per patch (CBAM: per image). `position`, of dual attention,
         is the attention that a pixel receives from all others, 1 on average.
         """
-        depth_m, maps = self._run(image)
+        depth_m, maps, window = self._run(image)
         if not self.attention_names:
             return {"depth_m": depth_m}
         padded = self.config.padded_size
@@ -188,21 +193,14 @@ class Pwa(DepthNetwork):
         if maps.channel is not None:
             mean = maps.channel.mean(1, keepdim=True)
             full.append(enlarge(mean, size, self.config.channel_interpolation))
-        return {"depth_m": depth_m, "attention": self._crop(torch.cat(full, dim=1))}
+        return {"depth_m": depth_m, "attention": torch.cat(full, dim=1)[window]}
 
-    def _run(self, image: Tensor) -> tuple[Tensor, AttentionMaps]:
-        """Return depth (B, 1, h, w) and the attention maps of the padded image."""
-        padded = self.config.padded_size
-        x, _, _ = pad_evenly(self.normalise(image), padded.height, padded.width)
+    def _run(self, image: Tensor) -> tuple[Tensor, AttentionMaps, Window]:
+        """Return depth (B, 1, h, w), the padded image's attention maps, the image's place in it."""
+        x, window = pad_to_multiple(self.normalise(image), self.config.padding_multiple)
         features, maps = self._decode(self.encoder(x))
         depth_m = depth_from_logits(self.head(features), self.config.max_depth_m).to(image.dtype)
-        return self._crop(enlarge(depth_m, (padded.height, padded.width), "bilinear")), maps
-
-    def _crop(self, padded_map: Tensor) -> Tensor:
-        """Undo the padding."""
-        size, padded = self.config.image_size, self.config.padded_size
-        top, left = (padded.height - size.height) // 2, (padded.width - size.width) // 2
-        return padded_map[..., top : top + size.height, left : left + size.width]
+        return enlarge(depth_m, x.shape[-2:], "bilinear")[window], maps, window
 
     def _decode(self, encoded: list[Tensor]) -> tuple[Tensor, AttentionMaps]:
         """Return the head's input and the attention maps."""

@@ -1,7 +1,7 @@
 """Class sets of the semantic branch: 4, 13 or 40 classes of rooms, Cityscapes train ids of streets.
 
 Names and numbers of the 40 room classes and of the 19 street classes are those of
-`mono_depth_ros.world.labels`. Channel k of the logits belongs to `class_names(...)[k]`.
+`mono_depth_ros.labels`. Channel k of the logits belongs to `class_names(...)[k]`.
 
 40 to 4: Silberman et al. 2012, as printed in `classMapping40.mat`; see `labels.nyu40_to_4`. 40 to
 13: the classes of Couprie et al. 2013, by the table that SceneNet and SemanticFusion use
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.labels import CITYSCAPES_IGNORE, NYU_VOID, City, Nyu, nyu40_to_4
 from mono_depth_ros.models.base import IGNORED_LABEL
-from mono_depth_ros.world.labels import CITYSCAPES_IGNORE, NYU_VOID, City, Nyu, nyu40_to_4
 
 Semantics = Literal["none", "nyu4", "nyu13", "nyu40", "cityscapes"]
 

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
+from mono_depth_ros.labels import Nyu
 from mono_depth_ros.world import palette
-from mono_depth_ros.world.labels import Nyu
 from mono_depth_ros.world.scene import Placer, rotation_x, rotation_y, rotation_z
 from mono_depth_ros.world.textures import Material
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mono_depth_ros.labels import Nyu
 from mono_depth_ros.world import furniture as f
 from mono_depth_ros.world import palette
-from mono_depth_ros.world.labels import Nyu
 from mono_depth_ros.world.room_plan import RoomPlan
 from mono_depth_ros.world.scene import Placer
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.labels import NYU_VOID, Nyu
 from mono_depth_ros.world import palette
-from mono_depth_ros.world.labels import NYU_VOID, Nyu
 from mono_depth_ros.world.motion import RoomMotion, clear_distance
 from mono_depth_ros.world.recipes import ANYWHERE, RECIPES
 from mono_depth_ros.world.room_plan import RoomPlan

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.labels import City
 from mono_depth_ros.world import palette, roadside, traffic
-from mono_depth_ros.world.labels import City
 from mono_depth_ros.world.motion import StreetMotion
 from mono_depth_ros.world.scene import (
     Actor,

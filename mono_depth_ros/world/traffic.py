@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from mono_depth_ros.labels import City
 from mono_depth_ros.world import palette
 from mono_depth_ros.world.furniture import person
-from mono_depth_ros.world.labels import City
 from mono_depth_ros.world.scene import Placer, rotation_x, rotation_y
 from mono_depth_ros.world.textures import Material
 

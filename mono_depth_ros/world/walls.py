@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mono_depth_ros.labels import Nyu
 from mono_depth_ros.world import palette
-from mono_depth_ros.world.labels import Nyu
 from mono_depth_ros.world.scene import Placer
 from mono_depth_ros.world.textures import Material
 

@@ -188,7 +188,8 @@ def test_a_saturated_head_stays_inside_the_range(name, bias):
     network = build(name).eval()
     with torch.no_grad():
         for module in heads(network):
-            nn.init.zeros_(module.weight)
+            # HMA's heads have no bias, and read rectified features.
+            nn.init.constant_(module.weight, 0.0 if module.bias is not None else bias)
             if module.bias is not None:
                 # ACAN: every other channel votes for "farther".
                 module.bias[1::2] = bias

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.labels import City, Nyu
 from mono_depth_ros.models.semantic_classes import class_names, label_map, nyu40_to_13
-from mono_depth_ros.world.labels import City, Nyu
 
 # Room class → class of 13, written out; every other room class is "objects".
 NYU13 = {

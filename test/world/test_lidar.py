@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mono_depth_ros.geometry import invert_transform, project_points, transform_points
+from mono_depth_ros.labels import City
 from mono_depth_ros.world import LIDARS, Scene, make_scene, render, scan
-from mono_depth_ros.world.labels import City
 from mono_depth_ros.world.lidar import LidarModel
 from mono_depth_ros.world.scene import SceneBuilder
 from mono_depth_ros.world.textures import Material

@@ -14,8 +14,8 @@ import torch
 
 from mono_depth_ros.errors import DeviceError
 from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.labels import City
 from mono_depth_ros.world import Frame, Scene, make_scene, render
-from mono_depth_ros.world.labels import City
 from mono_depth_ros.world.scene import Actor, SceneBuilder, optical_pose
 from mono_depth_ros.world.textures import TEXTURES, Material
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.labels import nyu40_to_4
 from mono_depth_ros.world import make_scene, render
-from mono_depth_ros.world.labels import nyu40_to_4
 
 SEEDS = {"rooms": range(30), "streets": range(4)}
 # Table from another source than the module's own: the four groups as printed in the literature.

@@ -100,10 +100,10 @@ class WorldDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = key
-        rgb, depth_m = self._read(index)
+        rgb = self._read_rgb(index)
         sample = {
             "image": torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
-            "depth_m": torch.from_numpy(depth_m)[None],
+            "depth_m": torch.from_numpy(self.depth_m(index))[None],
         }
         if self.label_map is not None:
             sample["labels"] = torch.from_numpy(self.label_map[self._read_labels(index)])[None]
@@ -117,16 +117,19 @@ class WorldDataset(Dataset[dict[str, Tensor]]):
             sample["labels"] = sample["labels"][0].long()
         return sample
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        suffix = self._manifest["image_format"]
-        bgr = self._read_picture(f"rgb/{index:06d}.{suffix}", cv2.IMREAD_COLOR)
+    def depth_m(self, index: int) -> npt.NDArray[np.float32]:
+        """Return the depth of one frame without augmentation, (h, w) metres, NaN where unknown."""
         code = self._read_picture(f"depth/{index:06d}.png", cv2.IMREAD_UNCHANGED)
-        rgb = resize_image(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.size.height, self.size.width)
-        focal_px = self._frames[index]["intrinsics"][0] * self.size.width / bgr.shape[1]
+        focal_px = self._frames[index]["intrinsics"][0] * self.size.width / code.shape[1]
         depth_m = code.astype(np.float32) / self._manifest["depth_scale"]
         depth_m *= self.training_focal_px / focal_px
         depth_m[(code == 0) | (depth_m > self.max_depth_m)] = np.nan
-        return rgb, self._shrink(depth_m)
+        return self._shrink(depth_m)
+
+    def _read_rgb(self, index: int) -> npt.NDArray[np.uint8]:
+        suffix = self._manifest["image_format"]
+        bgr = self._read_picture(f"rgb/{index:06d}.{suffix}", cv2.IMREAD_COLOR)
+        return resize_image(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.size.height, self.size.width)
 
     def _read_labels(self, index: int) -> np.ndarray:
         return self._shrink(self._read_picture(f"labels/{index:06d}.png", cv2.IMREAD_UNCHANGED))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.losses.masking import SMALLEST_DEPTH_M, full_precision, measured, nothing
-from training.losses.regression import berhu_distance, valid_error
+from training.losses.regression import berhu_distance, difference
 
 LambdaMode = Literal["robust", "paper", "none"]
 Distance = Literal["berhu_log", "berhu", "l1_log", "l1", "l2_log", "l2"]
@@ -56,11 +56,11 @@ def depth_aware(
     valid = measured(prediction_m, target_m, nearest_m)
     if not valid.any():
         return nothing(prediction_m)
-    target = target_m[valid]
+    prediction, target = prediction_m[valid], target_m[valid]
     largest_m = max_depth_m if alpha_normaliser == "cap" else target.max()
     alpha = (target / largest_m).clamp(max=1.0)
-    weight = alpha + _lambda(prediction_m[valid].detach(), target, lambda_mode)
-    error = valid_error(prediction_m, target_m, distance.endswith("_log"), nearest_m)
+    weight = alpha + _lambda(prediction.detach(), target, lambda_mode)
+    error = difference(prediction, target, distance.endswith("_log"))
     return (weight * _distance(error, distance)).mean()
 
 

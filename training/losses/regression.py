@@ -58,11 +58,15 @@ def valid_error(prediction_m: Tensor, target_m: Tensor, log: bool, nearest_m: fl
         ShapeError: the two maps differ in shape.
     """
     valid = measured(prediction_m, target_m, nearest_m)
-    # No network answers beyond; squares stay finite, in logarithms it makes no difference.
-    prediction_m, target_m = prediction_m[valid].clamp_max(LARGEST_DEPTH_M), target_m[valid]
+    return difference(prediction_m[valid], target_m[valid], log)
+
+
+def difference(prediction_m: Tensor, target_m: Tensor, log: bool) -> Tensor:
+    """Return prediction - target, or the difference of their logarithms, of measured depths."""
     if log:
         return prediction_m.clamp_min(SMALLEST_DEPTH_M).log() - target_m.log()
-    return prediction_m - target_m
+    # No network answers beyond; squares stay finite.
+    return prediction_m.clamp_max(LARGEST_DEPTH_M) - target_m
 
 
 def berhu_distance(error: Tensor, fraction: float = BERHU_FRACTION) -> Tensor:

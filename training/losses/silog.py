@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.losses.masking import SMALLEST_DEPTH_M, full_precision, measured, nothing
+from training.losses.masking import full_precision, nothing
+from training.losses.regression import valid_error
 
 # Added under the root, whose gradient is infinite at 0.
 ROOT_EPSILON = 1e-7
@@ -39,10 +40,9 @@ def scale_invariant_log(
     Raises:
         ShapeError: the two maps differ in shape.
     """
-    valid = measured(prediction_m, target_m, nearest_m)
-    if not valid.any():
+    error = valid_error(prediction_m, target_m, log=True, nearest_m=nearest_m)
+    if not len(error):
         return nothing(prediction_m)
-    error = prediction_m[valid].clamp_min(SMALLEST_DEPTH_M).log() - target_m[valid].log()
     loss = error.square().mean() - variance_focus * error.mean().square()
     if root:
         loss = torch.sqrt(loss.clamp_min(0.0) + ROOT_EPSILON)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mono_depth_ros.models.attention.maps import AttentionMaps
-from mono_depth_ros.models.blocks import conv_bn_relu
+from mono_depth_ros.models.blocks import at_least_float32, conv_bn_relu
 
 
 class PositionAttention(nn.Module):
@@ -87,6 +87,6 @@ def _softmax_of_product(left: Tensor, right: Tensor) -> Tensor:
 
     In float32 at least: sums over thousands of pixels overflow half precision.
     """
-    kind = torch.promote_types(left.dtype, torch.float32)
     with torch.autocast(left.device.type, enabled=False):
-        return (left.to(kind) @ right.to(kind)).softmax(-1).to(left.dtype)
+        shares = (at_least_float32(left) @ at_least_float32(right)).softmax(-1)
+    return shares.to(left.dtype)
