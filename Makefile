@@ -67,7 +67,7 @@ test: env  ## format, lint, types and tests (12 minutes at most on 2 cores)
 	step() { name=$$1; shift; echo "== $$name: $$*"; "$$@" || failed="$$failed $$name"; }; \
 	step format $(BIN)/python -m ruff format --check .; \
 	step lint $(BIN)/python -m ruff check .; \
-	step types $(BIN)/python -m mypy mono_depth_ros; \
+	step types $(BIN)/python -m mypy mono_depth_ros training; \
 	step tests $(BIN)/python -m pytest -q -rs --durations=10; \
 	if [ -n "$$failed" ]; then echo "make test: FAILED in$$failed"; exit 1; fi; \
 	echo "make test: format, lint, types and tests passed"
@@ -78,7 +78,7 @@ test-long: env  ## the slow proofs
 lint: env  ## ruff and mypy
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m mypy mono_depth_ros
+	$(BIN)/python -m mypy mono_depth_ros training
 
 format: env  ## rewrite the sources in the project's format
 	$(BIN)/python -m ruff format .

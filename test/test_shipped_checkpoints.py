@@ -29,7 +29,7 @@ def test_description_fits_the_file(name):
     assert shipped_checkpoints()[name].stat().st_size <= 4_000_000
     recipe = load_train_config(CHECKOUT / f"config/training/{name}.yaml")
     assert info.recipe["steps_done"] == recipe.steps
-    assert info.recipe["data"]["kind"] == recipe.data.kind
+    assert info.recipe["data"]["world"]["kind"] == recipe.data.world.kind
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -195,9 +195,17 @@ def _on_depth(loss: Callable[..., Tensor]) -> _Compute:
 
 
 def _on_classes(loss: Callable[..., Tensor], logits: str) -> _Compute:
-    return lambda network, maps, target_m, settings: loss(
-        maps[logits], network.discretisation.labels(target_m[:, 0]), **settings
-    )
+    def compute(
+        network: DepthNetwork,
+        maps: Mapping[str, Tensor],
+        target_m: Tensor,
+        settings: dict[str, Any],
+    ) -> Tensor:
+        # Networks that answer with classes of depth have one.
+        discretisation: Any = network.discretisation
+        return loss(maps[logits], discretisation.labels(target_m[:, 0]), **settings)
+
+    return compute
 
 
 _LOSSES: Mapping[str, tuple[tuple[str, ...], _Compute]] = MappingProxyType(
@@ -232,3 +240,9 @@ _LOSSES: Mapping[str, tuple[tuple[str, ...], _Compute]] = MappingProxyType(
     }
 )
 """Name in the recipe → maps it needs, and how it is computed from them."""
+
+
+def needed_outputs(config: ObjectiveConfig) -> tuple[str, ...]:
+    """Return the maps that the losses of a recipe read, `depth_m` first."""
+    needs = (name for section in config.sections() for name in _LOSSES[section][0])
+    return tuple(dict.fromkeys(("depth_m", *needs)))

@@ -24,11 +24,13 @@ from mono_depth_ros.errors import MonoDepthError
 from mono_depth_ros.metrics import depth_errors, mean_over_images
 from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.models.presets import count_parameters
-from training.config import CHECKOUT, TrainConfig, load_train_config
-from training.datasets.world import WorldDataset, network_camera, prepare
+from training.config import CHECKOUT, TrainConfig, WorldDataConfig, load_train_config
+from training.datasets.prepared import PreparedDataset, Reading
+from training.datasets.world import network_camera, prepare
 from training.evaluate import FIRST_TEST_SEED
 from training.loop import in_order, make_loader, validate
 from training.train import train
+from training.view import ViewConfig
 
 RECIPES = CHECKOUT / "config" / "training" / "quick"
 TEST_SCENES = 100
@@ -72,13 +74,13 @@ def best_constant(depths_m: Iterable[npt.NDArray[np.float32]]) -> float:
 def score(config: TrainConfig, checkpoint: Path) -> QuickScore:
     """Score the checkpoint of a run on rooms from `FIRST_TEST_SEED` on."""
     network, info = load_network(checkpoint)
-    size, focal_px = network.config.image_size, info.training_focal_px
-    assert focal_px == network_camera(config.data.kind, size).fx
-    first, end = FIRST_TEST_SEED, FIRST_TEST_SEED + TEST_SCENES
-    train_folder, test_folder = prepare(replace(config.data, validation_seeds=(first, end)), size)
-    test_set = WorldDataset(test_folder, size, focal_px, network.max_depth_m)
-    constant_m = _training_constant(train_folder, size, focal_px, network.max_depth_m)
-    truths_m = [test_set.depth_m(index) for index in range(len(test_set))]
+    assert config.data.world is not None
+    tested = replace(
+        config.data.world, validation_seeds=(FIRST_TEST_SEED, FIRST_TEST_SEED + TEST_SCENES)
+    )
+    test_set = _frames(tested, "validation", network.config.image_size, network.max_depth_m)
+    constant_m = _training_constant(tested, network.config.image_size, network.max_depth_m)
+    truths_m = [test_set.view_depth_m(index) for index in range(len(test_set))]
     constant = [depth_errors(np.full_like(truth, constant_m), truth) for truth in truths_m]
     loader = make_loader(test_set, in_order(len(test_set)), workers=0)
     return QuickScore(
@@ -92,14 +94,23 @@ def score(config: TrainConfig, checkpoint: Path) -> QuickScore:
     )
 
 
+def _frames(
+    config: WorldDataConfig, split: str, size: ImageSize, max_depth_m: float
+) -> PreparedDataset:
+    """Return frames as the networks see them."""
+    manifest = prepare(config, size, workers=2)
+    reading = Reading(
+        training_focal_px=network_camera(config.kind, size).fx, max_depth_m=max_depth_m
+    )
+    return PreparedDataset(manifest, manifest.records(split), reading, ViewConfig(size=size))
+
+
 @lru_cache
-def _training_constant(
-    folder: Path, size: ImageSize, training_focal_px: float, max_depth_m: float
-) -> float:
-    """Return the best constant of a folder; the recipes share it, and it takes a minute to read."""
-    frames = WorldDataset(folder, size, training_focal_px, max_depth_m)
+def _training_constant(config: WorldDataConfig, size: ImageSize, max_depth_m: float) -> float:
+    """Return the best constant of all training frames; recipes share it, and it takes a minute."""
+    frames = _frames(config, "train", size, max_depth_m)
     # Every 16th pixel of every frame says as much about a median and takes no gigabytes.
-    return best_constant(frames.depth_m(index)[::4, ::4] for index in range(len(frames)))
+    return best_constant(frames.view_depth_m(index)[::4, ::4] for index in range(len(frames)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

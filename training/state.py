@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from mono_depth_ros.atomic import replacing
 from mono_depth_ros.errors import DataError
+from training.distributed import Processes
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -21,39 +22,58 @@ class Progress:
 
     Attributes:
         step: optimiser steps taken.
-        skipped_steps: steps whose loss was not finite; no update was made.
-        seconds: computing time so far, over all sessions.
+        skipped_steps: steps whose loss or gradient was not finite; no update was made.
+        bad_items: images that were damaged, or without depth and labels in their crop.
+        seconds: time of all steps so far, over all sessions.
+        waited_s: the part of it spent waiting for data.
         best_abs_rel: lowest validation AbsRel so far.
     """
 
     step: int = 0
     skipped_steps: int = 0
+    bad_items: int = 0
     seconds: float = 0.0
+    waited_s: float = 0.0
     best_abs_rel: float = float("inf")
 
 
 @dataclass
 class TrainingState:
-    """Network, optimiser, moving average and counters of a run."""
+    """Network, optimiser, loss scaler, moving average and counters of a run.
+
+    Attributes:
+        average: of the network's state; None where the recipe wants none.
+        processes: whose random states are kept too, for dropout.
+    """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    average: dict[str, Tensor]
+    scaler: torch.amp.GradScaler
+    average: dict[str, Tensor] | None
+    processes: Processes = field(default_factory=Processes)
     progress: Progress = field(default_factory=Progress)
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The network's state as checkpoints hold it: the average, if there is one."""
+        return self.network.state_dict() if self.average is None else self.average
+
     def save(self, path: Path, config: dict[str, Any]) -> None:
-        """Write the state under a temporary name, then rename it."""
-        record = {
-            "format": FORMAT,
-            "config": config,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average,
-            "progress": vars(self.progress),
-            "torch_rng": torch.get_rng_state(),
-        }
-        with replacing(path) as temporary:
-            torch.save(record, temporary)
+        """Write the state under a temporary name, then rename it; all processes take part."""
+        random = self.processes.lists([_random_state()])
+        if self.processes.first:
+            record = {
+                "format": FORMAT,
+                "config": config,
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "average": self.average,
+                "progress": vars(self.progress),
+                "random": random,
+            }
+            with replacing(path) as temporary:
+                torch.save(record, temporary)
 
     def load(self, path: Path, config: dict[str, Any]) -> None:
         """Continue from a file that `save` wrote.
@@ -76,10 +96,25 @@ class TrainingState:
             )
         self.network.load_state_dict(record["network"])
         self.optimizer.load_state_dict(record["optimizer"])
-        for key, value in record["average"].items():
-            self.average[key].copy_(value)
+        self.scaler.load_state_dict(record["scaler"])
+        for key, value in (self.average or {}).items():
+            value.copy_(record["average"][key])
         self.progress.__dict__.update(record["progress"])
-        torch.set_rng_state(record["torch_rng"])
+        # With another number of processes dropout draws anew; nothing else is random.
+        _set_random_state(record["random"][self.processes.rank % len(record["random"])])
+
+
+def _random_state() -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 def start_average(network: nn.Module) -> dict[str, Tensor]:

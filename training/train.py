@@ -1,6 +1,8 @@
 """Train one network: `python -m training.train config/training/pwa_light_rooms.yaml`.
 
-A run that was stopped continues where it was, with the result of one that never stopped.
+A row of a paper's table: `python -m training.train pwa_table1/pwa_64_px/nyu`. On several GPUs:
+`torchrun --nproc-per-node=4 -m training.train RECIPE`. A run that was stopped, in whatever way,
+continues where it last saved, with the result of one that never stopped.
 """
 
 from __future__ import annotations
@@ -10,200 +12,154 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
+from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
-from mono_depth_ros.checkpoint import load_network as load_checkpoint
-from mono_depth_ros.config import to_mapping
-from mono_depth_ros.device import resolve_device
-from mono_depth_ros.errors import CheckpointError, ConfigError, MonoDepthError
+from mono_depth_ros.config import from_mapping, to_mapping, with_overrides
+from mono_depth_ros.errors import MonoDepthError
 from mono_depth_ros.metrics import DepthErrors
-from mono_depth_ros.models import DepthNetwork, create_model
-from mono_depth_ros.models.semantic_classes import label_map
 from training.config import CHECKOUT, TrainConfig, load_network_preset, load_train_config
-from training.datasets.world import WorldDataset, network_camera, prepare
-from training.loop import (
-    StepSampler,
-    in_order,
-    make_loader,
-    make_optimizer,
-    set_learning_rate,
-    take_step,
-    validate,
-)
+from training.distributed import processes
+from training.journal import Journal
+from training.loop import set_learning_rate, take_step, validate
 from training.objective import weighted_losses
-from training.state import TrainingState, start_average, update_average
+from training.pictures import validation_pictures
+from training.run import Run, start, training_batches
+from training.state import update_average
+from training.studies import recipe_at
 
 logger = logging.getLogger(__name__)
 
+BEST, LAST = "best.safetensors", "last.safetensors"
+
 
 def train(config: TrainConfig, out: Path, stop_after_s: float = math.inf) -> Path:
-    """Train until `config.steps` or until the time is up, whichever is first.
+    """Train until the last step or until the time is up, whichever is first.
 
     Args:
         config: the run.
-        out: folder for state.pt, best.safetensors, last.safetensors and TensorBoard events; a
-            state.pt of the same settings is continued.
+        out: folder for state.pt, best.safetensors, last.safetensors, journal.jsonl and TensorBoard
+            events; a state.pt of the same settings is continued.
         stop_after_s: save and return after so many seconds.
 
     Returns:
         The checkpoint with the lowest validation AbsRel so far; there is none before the first
             validation.
     """
-    run = _start(config, out)
-    progress, deadline = run.state.progress, time.monotonic() + stop_after_s
-    with SummaryWriter(str(out / "tensorboard"), purge_step=progress.step) as board:
-        bar = tqdm(run.batches, config.name, config.steps, initial=progress.step, disable=None)
-        for batch in bar:
-            started = time.monotonic()
-            loss, rate = _train_on(run, batch)
-            progress.step += 1
-            progress.seconds += time.monotonic() - started
-            board.add_scalar("loss", loss, progress.step)
-            board.add_scalar("learning_rate", rate, progress.step)
-            finished, late = progress.step == config.steps, time.monotonic() > deadline
-            # Never on account of the time: where a run was stopped must not show in its results.
-            if finished or progress.step % config.validate_every == 0:
-                _validate_and_export(run, board)
-            if finished or late or progress.step % config.save_every == 0:
-                run.state.save(out / "state.pt", _settings(config, run.network))
-            if late:
-                break
-    return out / "best.safetensors"
+    deadline = time.monotonic() + stop_after_s
+    with processes(config.device) as (members, device):
+        run = start(config, out, members, device)
+        progress = run.state.progress
+        validate_every = config.validation_interval(len(run.data.train))
+        journals = Journal(out, progress.step) if members.first else nullcontext()
+        with journals as journal:
+            for batches in _steps(run):
+                values = take_training_step(run, batches)
+                finished, late = progress.step == run.steps, time.monotonic() > deadline
+                if journal:
+                    journal.values(progress.step, values)
+                    # Never on account of the time: where a run was stopped must not show in its
+                    # results.
+                    if finished or progress.step % validate_every == 0:
+                        _validate_and_export(run, journal)
+                    journal.flush()
+                if finished or late or progress.step % config.save_every == 0:
+                    run.save()
+                if late:
+                    break
+        _report(run)
+    return out / BEST
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What one run needs, built from its config."""
-
-    config: TrainConfig
-    out: Path
-    device: torch.device
-    network: DepthNetwork
-    averaged: DepthNetwork
-    state: TrainingState
-    batches: DataLoader
-    validation: DataLoader
-    training_focal_px: float
-
-
-def _start(config: TrainConfig, out: Path) -> _Run:
-    """Build everything, and continue from a saved state where there is one."""
-    device = resolve_device(config.device)
-    torch.manual_seed(config.seed)
-    description = load_network_preset(config.network)
-    settings = {**description.settings, **config.network_settings}
-    network = create_model(description.network, settings, config.backbone_weights).to(device)
-    if config.initial_checkpoint:
-        _start_from(config.initial_checkpoint, network)
-    averaged = create_model(description.network, settings).to(device)
-    # Twice as fast as the default layout on CPUs and on tensor cores.
-    network.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(network, config.optimizer)
-    state = TrainingState(network, optimizer, start_average(network))
-    size = network.config.image_size
-    focal_px = network_camera(config.data.kind, size).fx
-    train_folder, validation_folder = prepare(config.data, size)
-    train_set = WorldDataset(
-        train_folder,
-        size,
-        focal_px,
-        network.max_depth_m,
-        config.augmentation,
-        config.seed,
-        _label_map(config, network),
-    )
-    validation_set = WorldDataset(validation_folder, size, focal_px, network.max_depth_m)
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / "state.pt").exists():
-        state.load(out / "state.pt", _settings(config, network))
-        logger.info("continuing at step %d of %d", state.progress.step, config.steps)
-    order = StepSampler(
-        len(train_set), config.batch_size, state.progress.step, config.steps, config.seed
-    )
-    return _Run(
-        config=config,
-        out=out,
-        device=device,
-        network=network,
-        averaged=averaged,
-        state=state,
-        batches=make_loader(train_set, order, config.data.workers),
-        validation=make_loader(validation_set, in_order(len(validation_set)), workers=0),
-        training_focal_px=focal_px,
-    )
-
-
-def _start_from(checkpoint: str, network: DepthNetwork) -> None:
-    """Fill the network with the weights of a checkpoint.
-
-    Raises:
-        CheckpointError: see `load_network`, or its tensors do not fit.
-    """
-    state = load_checkpoint(checkpoint)[0].state_dict()
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"initial_checkpoint {checkpoint} does not fit {type(network).__name__} with these "
-            f"settings: {error}"
-        ) from error
-
-
-def _label_map(config: TrainConfig, network: DepthNetwork) -> npt.NDArray[np.int16] | None:
-    """Return the class of every label on disk if the recipe learns from labels."""
-    if config.loss.focal_semantic is None:
-        return None
-    semantics = getattr(network.config, "semantics", "none")
-    fitting = {"rooms": ("nyu4", "nyu13", "nyu40"), "streets": ("cityscapes",)}[config.data.kind]
-    if semantics not in fitting:
-        raise ConfigError(
-            f"loss.focal_semantic on {config.data.kind} needs a network with semantics "
-            f"{' or '.join(fitting)}, {type(network).__name__} has {semantics}; change its settings"
-        )
-    return label_map(semantics, network.config.extra_classes)
-
-
-def _settings(config: TrainConfig, network: DepthNetwork) -> dict[str, Any]:
-    """Return all that the result depends on; a saved state with other settings is refused."""
-    return {**to_mapping(config), "network_settings": to_mapping(network.config)}
-
-
-def _train_on(run: _Run, batch: dict[str, torch.Tensor]) -> tuple[float, float]:
-    """Take one step; return its loss and learning rate."""
-    config, state = run.config, run.state
-    step = state.progress.step
-    rate = set_learning_rate(state.optimizer, config.optimizer, step, config.steps)
-    run.network.train()
-    image = batch["image"].to(run.device, memory_format=torch.channels_last)
-    outputs = run.network.training_outputs(image)
-    truth = {key: value.to(run.device) for key, value in batch.items() if key != "image"}
-    loss = sum(weighted_losses(config.loss, run.network, outputs, truth).values())
-    if not take_step(run.network, state.optimizer, loss, config.optimizer.clip_norm):
-        state.progress.skipped_steps += 1
-        logger.warning("step %d skipped: loss or gradient is not finite", step)
-    update_average(state.average, run.network, config.ema_decay, step)
-    return loss.item(), rate
-
-
-def _validate_and_export(run: _Run, board: SummaryWriter) -> None:
-    """Score the averaged weights, write them as last.safetensors and, if best, as best."""
+def _steps(run: Run) -> Iterator[list[dict[str, Any]]]:
+    """Yield the micro-batches of every step that is left, and count the time waited for them."""
     progress = run.state.progress
-    run.averaged.load_state_dict(run.state.average)
-    errors = validate(run.averaged, run.validation, run.device)
-    for name, value in asdict(errors).items():
-        board.add_scalar(f"validation/{name}", value, progress.step)
+    batches = iter(training_batches(run))
+    bar = tqdm(
+        range(progress.step, run.steps),
+        run.config.name,
+        run.steps,
+        initial=progress.step,
+        # None: only on a terminal.
+        disable=None if run.processes.first else True,
+    )
+    for _ in bar:
+        began = time.monotonic()
+        step = [next(batches) for _ in range(run.config.accumulate)]
+        ready = time.monotonic()
+        yield step
+        progress.waited_s += ready - began
+        progress.seconds += time.monotonic() - began
+
+
+def take_training_step(run: Run, batches: list[dict[str, Any]]) -> dict[str, float]:
+    """Take one optimiser step; return what is logged of it."""
+    config, state, step = run.config, run.state, run.state.progress.step
+    _count_problems(run, batches)
+    rate = set_learning_rate(state.optimizer, config.optimizer, step, run.steps)
+    run.learn()
+    parts: dict[str, float] = {}
+    losses: list[Callable[[], Tensor]] = [partial(_loss, run, batch, parts) for batch in batches]
+    total = take_step(
+        run.network, state.optimizer, state.scaler, losses, config.optimizer.clip_norm
+    )
+    if total is None:
+        state.progress.skipped_steps += 1
+        names = [name for batch in batches for name in batch["name"]]
+        logger.warning(
+            "step %d skipped, loss or gradient is not finite; its images: %s",
+            step,
+            ", ".join(run.processes.lists(names)),
+        )
+    if state.average is not None:
+        update_average(state.average, run.network, config.ema_decay, step)
+    state.progress.step += 1
+    shares = {f"loss/{name}": value for name, value in parts.items()}
+    return {"loss": math.nan if total is None else total, **shares, "learning_rate": rate}
+
+
+def _loss(run: Run, batch: dict[str, Any], parts: dict[str, float]) -> Tensor:
+    """Return a micro-batch's share of the loss, computed on the images of all processes."""
+    tensors = {k: value.to(run.device) for k, value in batch.items() if isinstance(value, Tensor)}
+    image = tensors.pop("image").to(memory_format=torch.channels_last)
+    outputs = run.processes.gathered(run.forward(image))
+    truth = run.processes.gathered(tensors)
+    losses = weighted_losses(run.config.loss, run.network, outputs, truth)
+    for name, value in losses.items():
+        parts[name] = parts.get(name, 0.0) + value.item() / run.config.accumulate
+    return sum(losses.values()) / run.config.accumulate  # type: ignore[return-value]
+
+
+def _count_problems(run: Run, batches: list[dict[str, Any]]) -> None:
+    """Name bad images, and count them."""
+    problems = [problem for batch in batches for problem in batch["problem"] if problem]
+    for problem in problems:
+        logger.warning("step %d: %s", run.state.progress.step, problem)
+    run.state.progress.bad_items += len(problems)
+
+
+def _validate_and_export(run: Run, journal: Journal) -> None:
+    """Score the weights, write them as last.safetensors and, if best, as best."""
+    progress = run.state.progress
+    run.exported.load_state_dict(run.state.weights)
+    errors = validate(run.exported, run.validation, run.device)
+    scores = asdict(errors)
+    journal.values(progress.step, {f"validation/{name}": v for name, v in scores.items()})
+    for name, rgb in validation_pictures(run.exported, run.data.validation[0, 0], run.device):
+        journal.picture(progress.step, name, rgb)
+    journal.times(
+        progress.step, {"waiting_for_data": progress.waited_s / max(progress.seconds, 1e-9)}
+    )
     logger.info(
         "step %d: validation AbsRel %.4f RMSE %.3f m delta1 %.4f",
         progress.step,
@@ -212,43 +168,84 @@ def _validate_and_export(run: _Run, board: SummaryWriter) -> None:
         errors.delta1,
     )
     info = _describe(run, errors)
-    save_checkpoint(run.out / "last.safetensors", run.averaged, info)
-    if errors.abs_rel < progress.best_abs_rel or not (run.out / "best.safetensors").exists():
+    save_checkpoint(run.out / LAST, run.exported, info)
+    if errors.abs_rel < progress.best_abs_rel or not (run.out / BEST).exists():
         progress.best_abs_rel = errors.abs_rel
-        save_checkpoint(run.out / "best.safetensors", run.averaged, info)
+        save_checkpoint(run.out / BEST, run.exported, info)
 
 
-def _describe(run: _Run, errors: DepthErrors) -> CheckpointInfo:
+def _describe(run: Run, errors: DepthErrors) -> CheckpointInfo:
     config, progress = run.config, run.state.progress
-    description = load_network_preset(config.network)
-    first, end = config.data.train_seeds
+    domain = "procedural_world_validation" if config.data.world else "validation"
     return CheckpointInfo(
         name=config.name,
-        network=description.network,
+        network=load_network_preset(config.network).network,
         settings=to_mapping(run.network.config),
         image_size=run.network.config.image_size,
-        training_focal_px=run.training_focal_px,
+        training_focal_px=run.data.training_focal_px,
         training_data=(
-            f"procedural world, {config.data.kind}, seeds {first} to {end - 1}, "
-            f"{progress.step} steps of {config.batch_size} images"
+            f"{run.data.description}; {progress.step} steps of {config.batch_size} images"
         ),
         class_names=run.network.class_names,
-        scores={f"procedural_world_validation.{k}": v for k, v in asdict(errors).items()},
-        recipe={**to_mapping(config), "steps_done": progress.step, "seconds": progress.seconds},
+        scores={f"{domain}.{name}": value for name, value in asdict(errors).items()},
+        recipe={
+            **to_mapping(config),
+            "data_digests": run.data.digests,
+            "steps_done": progress.step,
+            "seconds": progress.seconds,
+        },
     )
+
+
+def _report(run: Run) -> None:
+    """Say where the time went, and what was wrong with the data."""
+    progress = run.state.progress
+    if not progress.seconds or not run.processes.first:
+        return
+    waiting = progress.waited_s / progress.seconds
+    logger.info(
+        "%d steps in %.0f s (%.2f images/s), %.0f %% of it waiting for data%s",
+        progress.step,
+        progress.seconds,
+        progress.step * run.config.batch_size / progress.seconds,
+        100.0 * waiting,
+        "; raise data.workers, or put the data on a faster disk" if waiting > 0.1 else "",
+    )
+    if progress.skipped_steps or progress.bad_items:
+        logger.warning(
+            "%d steps were skipped, %d images were bad; they are named above",
+            progress.skipped_steps,
+            progress.bad_items,
+        )
+
+
+def read_recipe(recipe: str, overrides: list[str]) -> TrainConfig:
+    """Return the settings of a YAML file or of a row of a study.
+
+    Raises:
+        ConfigError: see `mono_depth_ros.config`, or there is no such row.
+    """
+    if Path(recipe).suffix in (".yaml", ".yml"):
+        return load_train_config(Path(recipe), overrides)
+    return from_mapping(TrainConfig, with_overrides(recipe_at(recipe), overrides))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", type=Path, help="a file of config/training")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "recipe",
+        help="a file of config/training, or TABLE/ROW/DATASET (python -m training.studies)",
+    )
     parser.add_argument("overrides", nargs="*", help="section.setting=value")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/NAME")
     parser.add_argument("--minutes", type=float, default=math.inf, help="save and stop after these")
+    parser.add_argument("--strict", action="store_true", help="a bad file ends the run")
     options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        config = load_train_config(options.config, options.overrides)
+        overrides = [*options.overrides, *(["data.strict=true"] if options.strict else [])]
+        config = read_recipe(options.recipe, overrides)
         out = options.out or CHECKOUT / "runs" / config.name
         with logging_redirect_tqdm():
             print(train(config, out, 60.0 * options.minutes))

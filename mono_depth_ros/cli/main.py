@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "evaluate": "score the depth of a bag's camera against its LiDAR",
         "import-kitti": "turn a KITTI raw drive into a rosbag2",
         "image": "depth, preview and point cloud of picture files",
+        "extract": "images and LiDAR depth of a bag as training data",
         "process": "write a bag with depth, camera_info and point cloud, original stamps",
         "play": "replay a bag onto the ROS graph",
         "record": "record topics of the ROS graph into a bag",

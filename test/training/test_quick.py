@@ -62,10 +62,10 @@ def test_a_run_is_scored_against_the_best_constant(tmp_path, monkeypatch):
     config = load_train_config(
         RECIPES / "pwa.yaml",
         [
-            f"data.folder={tmp_path}",
-            "data.train_seeds=[0, 2]",
-            "data.validation_seeds=[100, 101]",
-            "data.render_scale=1.0",
+            f"data.world.folder={tmp_path}",
+            "data.world.train_seeds=[0, 2]",
+            "data.world.validation_seeds=[100, 101]",
+            "data.world.render_scale=1.0",
             "data.workers=0",
             "network_settings.image_size={height: 64, width: 96}",
             "network_settings.backbone_width=0.25",
@@ -77,7 +77,7 @@ def test_a_run_is_scored_against_the_best_constant(tmp_path, monkeypatch):
     monkeypatch.setattr(quick, "TEST_SCENES", 2)
     checkpoint = train(config, tmp_path / "run")
     score = quick.score(config, checkpoint)
-    assert score.steps == 2 and score.images == 2 * config.data.validation_frames_per_scene
+    assert score.steps == 2 and score.images == 2 * config.data.world.validation_frames_per_scene
     assert score.abs_rel > 0.0 and 0.5 < score.constant_m < 10.0
     assert 0.1 < score.constant_abs_rel < 1.0
     table = "\n".join(quick._table([score, replace(score, name="other", abs_rel=0.25)]))

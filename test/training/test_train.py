@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_run
 import torch
 from safetensors.torch import load_file
 
@@ -20,44 +21,19 @@ from training.config import (
     load_network_preset,
     load_train_config,
 )
-from training.datasets.world import WorldDataset, network_camera, prepare
+from training.datasets.prepared import PreparedDataset, Reading
+from training.datasets.world import network_camera, prepare
 from training.loop import StepSampler, set_learning_rate, take_step
-from training.train import main, train
-
-NETWORK = """\
-network: pwa
-settings:
-  image_size: {height: 64, width: 96}
-  backbone_width: 0.25
-  decoder_channels: [16, 16, 16, 16]
-  aspp_bottleneck: 16
-  aspp_growth: 8
-  patch_size: 32
-"""
+from training.train import main, read_recipe, train
+from training.view import ViewConfig
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """A run of 12 steps on four scenes, rendered once for the whole module."""
     folder = tmp_path_factory.mktemp("world")
-    (folder / "network.yaml").write_text(NETWORK)
-    recipe = load_train_config(
-        CHECKOUT / "config/training/pwa_light_rooms.yaml",
-        [
-            f"network={folder / 'network.yaml'}",
-            f"data.folder={folder}",
-            "data.train_seeds=[0, 4]",
-            "data.validation_seeds=[100, 102]",
-            "data.render_scale=1.0",
-            "data.workers=0",
-            "steps=12",
-            "batch_size=4",
-            "validate_every=6",
-            "save_every=3",
-            "device=cpu",
-        ],
-    )
-    prepare(recipe.data, ImageSize(64, 96))
+    recipe = tiny_run.load(folder)
+    prepare(recipe.data.world, ImageSize(64, 96), workers=1)
     return recipe
 
 
@@ -101,12 +77,7 @@ def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
 
 def test_loss_falls(config, tmp_path):
     """Twenty passes over sixteen images must beat the start clearly."""
-    longer = replace(
-        config,
-        steps=60,
-        validate_every=60,
-        augmentation=replace(config.augmentation, probability=0.0),
-    )
+    longer = replace(config, steps=60, validate_every=60, augmentation=({"op": "resize"},))
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train(longer, tmp_path)
@@ -127,8 +98,8 @@ def test_a_state_of_other_settings_is_refused(config, tmp_path):
 
 
 def test_sampler_continues_anywhere_and_covers_every_epoch():
-    whole = list(StepSampler(10, 4, 0, 10, seed=3))
-    assert list(StepSampler(10, 4, 6, 10, seed=3)) == whole[6:]
+    whole = list(StepSampler([10], 4, 0, 10, seed=3))
+    assert list(StepSampler([10], 4, 6, 10, seed=3)) == whole[6:]
     flat = [item for batch in whole for item in batch]
     for epoch in range(4):
         assert sorted(index for e, index in flat if e == epoch) == list(range(10))
@@ -145,22 +116,51 @@ def test_learning_rate_decays_as_the_paper_says():
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_step_that_is_not_finite_changes_nothing(value):
+    """Neither weights nor the statistics that the forward pass has already moved."""
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    before = {key: v.clone() for key, v in network.state_dict().items() if "num" not in key}
+    optimizer = torch.optim.Adam(network.parameters(), 0.1)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    image = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+
+    def step(factor):
+        losses = [lambda: network(image).square().mean(), lambda: network(image).sum() * factor]
+        return take_step(network, optimizer, scaler, losses, 1.0)
+
+    assert step(value) is None
+    for key, old in before.items():
+        assert torch.equal(network.state_dict()[key], old), key
+    assert step(1.0) is not None
+    assert not torch.equal(network[0].weight, before["0.weight"])
+
+
+def test_micro_batches_add_up_to_the_gradient_of_the_mean():
     layer = torch.nn.Linear(2, 1)
-    before = layer.weight.detach().clone()
-    optimizer = torch.optim.Adam(layer.parameters(), 0.1)
-    assert not take_step(layer, optimizer, layer(torch.ones(1, 2)).sum() * value, 1.0)
-    torch.testing.assert_close(layer.weight.detach(), before)
-    assert take_step(layer, optimizer, layer(torch.ones(1, 2)).sum(), 1.0)
-    assert (layer.weight != before).all()
+    optimizer = torch.optim.SGD(layer.parameters(), 0.0)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    images = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    parts = [lambda i=i: layer(images[i : i + 1]).square().mean() / 2 for i in range(2)]
+    total = take_step(layer, optimizer, scaler, parts, 1e9)
+    split = layer.weight.grad.clone()
+    layer.zero_grad()
+    whole = layer(images).square().mean()
+    whole.backward()
+    torch.testing.assert_close(split, layer.weight.grad)
+    assert total == pytest.approx(whole.item())
 
 
 def test_depth_is_normalised_to_the_training_focal_length(config):
-    folder, _ = prepare(config.data, ImageSize(64, 96))
-    plain = WorldDataset(folder, ImageSize(64, 96), 100.0, 80.0)[0, 0]["depth_m"]
-    doubled = WorldDataset(folder, ImageSize(64, 96), 200.0, 80.0)[0, 0]["depth_m"]
-    torch.testing.assert_close(doubled, 2 * plain, equal_nan=True)
+    manifest = prepare(config.data.world, ImageSize(64, 96), workers=1)
+    view = ViewConfig(size=ImageSize(64, 96))
+
+    def depth_m(focal_px, limit_m):
+        reading = Reading(training_focal_px=focal_px, max_depth_m=limit_m)
+        return PreparedDataset(manifest, manifest.records("train"), reading, view)[0, 0]["depth_m"]
+
+    plain = depth_m(100.0, 80.0)
+    torch.testing.assert_close(depth_m(200.0, 80.0), 2 * plain, equal_nan=True)
     limit_m = plain.nanmedian().item()
-    capped = WorldDataset(folder, ImageSize(64, 96), 100.0, limit_m)[0, 0]["depth_m"]
+    capped = depth_m(100.0, limit_m)
     torch.testing.assert_close(capped[plain <= limit_m], plain[plain <= limit_m])
     assert capped[~(plain <= limit_m)].isnan().all()
 
@@ -177,6 +177,15 @@ def test_every_recipe_loads_and_names_a_network(path):
     config = load_train_config(path)
     assert config.name == path.stem
     assert load_network_preset(config.network).network
+
+
+def test_a_row_of_a_table_is_a_recipe():
+    """PWA, Table 1: patches of 32 px instead of the preset's 64."""
+    config = read_recipe("pwa_table1/pwa_32_px/nyu", ["batch_size=4"])
+    assert config.network_settings["patch_size"] == 32 and config.batch_size == 4
+    assert config.name.startswith("pwa_table1")
+    with pytest.raises(ConfigError, match="TABLE/ROW/DATASET"):
+        read_recipe("pwa_table9/all", [])
 
 
 def test_mistakes_on_the_command_line_end_with_one_line(capsys, tmp_path):

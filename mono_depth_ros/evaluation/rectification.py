@@ -1,0 +1,118 @@
+"""Lens distortion taken out of recorded images.
+
+Distortion models: REP 104's `distortion_model` of sensor_msgs/CameraInfo, with the formulas of
+OpenCV's calib3d (plumb_bob, rational_polynomial) and fisheye (equidistant) modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mono_depth_ros.bags.reader import BagReader
+from mono_depth_ros.errors import BagError, CalibrationError
+from mono_depth_ros.geometry import Intrinsics
+
+_PINHOLE, _FISHEYE = ("plumb_bob", "rational_polynomial"), ("equidistant", "fisheye")
+
+Lens = tuple[str, tuple[float, ...]]
+"""Distortion model and its coefficients."""
+
+
+class Rectifier:
+    """Turns images as the camera took them into those of a pinhole camera with the same K.
+
+    The camera keeps its orientation, so the recorded transforms stay true; the rotation R of a
+    stereo pair is not applied.
+
+    Args:
+        bag: the recording.
+        camera_info_topic: of the images.
+
+    Raises:
+        BagError: the recording is unreadable.
+    """
+
+    def __init__(self, bag: str | Path, camera_info_topic: str) -> None:
+        self._lenses: dict[int, Lens] = {}
+        self._maps: dict[tuple[Lens, Intrinsics], tuple[npt.NDArray, npt.NDArray]] = {}
+        try:
+            with BagReader(bag) as reader:
+                for _, _, info in reader.messages([camera_info_topic]):
+                    stamp = info.header.stamp
+                    self._lenses[stamp.sec * 1_000_000_000 + stamp.nanosec] = lens_of(info)
+        except BagError:  # damage, which the frames' reader has reported
+            if not self._lenses:
+                raise
+        self._stamps_ns = np.array(sorted(self._lenses), np.int64)
+
+    def __call__(
+        self, rgb: npt.NDArray[np.uint8], camera: Intrinsics, stamp_ns: int
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Rectify an image.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            camera: K of that image.
+            stamp_ns: of the image; the camera_info nearest to it counts.
+
+        Returns:
+            (H, W, 3) uint8 RGB, black where the camera saw nothing, and (H, W) bool, where it saw.
+
+        Raises:
+            CalibrationError: the distortion model is unknown.
+        """
+        nearest_ns = int(self._stamps_ns[np.abs(self._stamps_ns - stamp_ns).argmin()])
+        key = self._lenses[nearest_ns], camera
+        if key not in self._maps:
+            self._maps[key] = distortion_maps(*key)
+        map_u, map_v = self._maps[key]
+        straight = cv2.remap(rgb, map_u, map_v, cv2.INTER_LINEAR)
+        inside = (map_u >= 0) & (map_v >= 0)
+        inside &= (map_u <= camera.width - 1) & (map_v <= camera.height - 1)
+        return np.asarray(straight, np.uint8), inside
+
+
+def lens_of(info: Any) -> Lens:
+    """Return model and coefficients of a CameraInfo (d, or D as ROS 1 writes it)."""
+    values: Sequence[float] = info.d if hasattr(info, "d") else info.D
+    return str(info.distortion_model), tuple(float(value) for value in values)
+
+
+def distortion_maps(
+    lens: Lens, camera: Intrinsics
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return where each pixel of the pinhole image lies in the distorted one.
+
+    Args:
+        lens: model and coefficients; none, or zeros alone, distort nothing.
+        camera: K of the image, which the pinhole image keeps.
+
+    Returns:
+        u and v, (H, W) float32 pixels each.
+
+    Raises:
+        CalibrationError: the model is unknown or has another number of coefficients.
+    """
+    model, coefficients = lens
+    size = (camera.width, camera.height)
+    if not any(coefficients):
+        u, v = np.meshgrid(*(np.arange(length, dtype=np.float32) for length in size))
+        return u, v
+    arguments: tuple[Any, ...] = (camera.matrix, np.array(coefficients))
+    arguments += (np.eye(3), camera.matrix, size, cv2.CV_32FC1)
+    if model in _PINHOLE and len(coefficients) in (4, 5, 8, 12, 14):
+        map_u, map_v = cv2.initUndistortRectifyMap(*arguments)
+    elif model in _FISHEYE and len(coefficients) == 4:
+        map_u, map_v = cv2.fisheye.initUndistortRectifyMap(*arguments)
+    else:
+        raise CalibrationError(
+            f"camera_info has the distortion {model!r} with {len(coefficients)} coefficients; "
+            "rectify the images before recording them, for example with image_proc"
+        )
+    return np.asarray(map_u, np.float32), np.asarray(map_v, np.float32)

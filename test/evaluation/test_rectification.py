@@ -1,0 +1,118 @@
+"""Distortion maps against the formulas written out, and images that follow them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from mono_depth_ros.bags.messages import camera_info_message
+from mono_depth_ros.bags.writer import BagWriter
+from mono_depth_ros.errors import BagError, CalibrationError
+from mono_depth_ros.evaluation.rectification import Rectifier, distortion_maps, lens_of
+from mono_depth_ros.geometry import Intrinsics
+
+CAMERA = Intrinsics(fx=50.0, fy=52.0, cx=31.0, cy=23.5, width=64, height=48)
+V, U = np.indices((48, 64), dtype=np.float64)
+X, Y = (U - 31.0) / 50.0, (V - 23.5) / 52.0
+R2 = X**2 + Y**2
+
+
+def test_plumb_bob():
+    k1, k2, p1, p2, k3 = -0.3, 0.1, 0.002, -0.001, -0.02
+    radial = 1 + k1 * R2 + k2 * R2**2 + k3 * R2**3
+    x = X * radial + 2 * p1 * X * Y + p2 * (R2 + 2 * X**2)
+    y = Y * radial + p1 * (R2 + 2 * Y**2) + 2 * p2 * X * Y
+    map_u, map_v = distortion_maps(("plumb_bob", (k1, k2, p1, p2, k3)), CAMERA)
+    np.testing.assert_allclose(map_u, 50.0 * x + 31.0, atol=1e-4)
+    np.testing.assert_allclose(map_v, 52.0 * y + 23.5, atol=1e-4)
+
+
+def test_rational_polynomial():
+    k = (0.2, -0.1, 0.0, 0.0, 0.01, 0.5, -0.05, 0.02)
+    radial = (1 + k[0] * R2 + k[1] * R2**2 + k[4] * R2**3) / (
+        1 + k[5] * R2 + k[6] * R2**2 + k[7] * R2**3
+    )
+    map_u, map_v = distortion_maps(("rational_polynomial", k), CAMERA)
+    np.testing.assert_allclose(map_u, 50.0 * X * radial + 31.0, atol=1e-4)
+    np.testing.assert_allclose(map_v, 52.0 * Y * radial + 23.5, atol=1e-4)
+
+
+def test_equidistant():
+    k1, k2, k3, k4 = -0.02, 0.01, -0.003, 0.001
+    angle = np.arctan(np.sqrt(R2))
+    bent = angle * (1 + k1 * angle**2 + k2 * angle**4 + k3 * angle**6 + k4 * angle**8)
+    with np.errstate(invalid="ignore"):
+        scale = np.where(R2 > 0, bent / np.sqrt(R2), 1.0)
+    map_u, map_v = distortion_maps(("equidistant", (k1, k2, k3, k4)), CAMERA)
+    np.testing.assert_allclose(map_u, 50.0 * X * scale + 31.0, atol=1e-4)
+    np.testing.assert_allclose(map_v, 52.0 * Y * scale + 23.5, atol=1e-4)
+
+
+@pytest.mark.parametrize("lens", [("plumb_bob", (0.0,) * 5), ("", ()), ("ideal", (0.0, 0.0))])
+def test_no_distortion_moves_nothing(lens):
+    map_u, map_v = distortion_maps(lens, CAMERA)
+    np.testing.assert_array_equal(map_u, U)
+    np.testing.assert_array_equal(map_v, V)
+
+
+@pytest.mark.parametrize("lens", [("thin_prism", (0.1,) * 4), ("equidistant", (0.1,) * 5)])
+def test_unknown_models_say_what_to_do(lens):
+    with pytest.raises(CalibrationError, match=r"rectify the images before"):
+        distortion_maps(lens, CAMERA)
+
+
+def write_infos(path, lenses):
+    with BagWriter(path) as writer:
+        for number, (model, coefficients) in enumerate(lenses):
+            info = camera_info_message(number * 1000, "camera", CAMERA)
+            info.distortion_model, info.d = model, np.array(coefficients, float)
+            writer.write_message("/camera_info", number * 1000, info)
+    return path
+
+
+def test_images_follow_the_maps_of_their_own_camera_info(tmp_path):
+    # Pincushion: the corners of the pinhole image lie outside what the camera saw.
+    lenses = [("plumb_bob", (0.0,) * 5), ("plumb_bob", (0.3, 0.0, 0.0, 0.0, 0.0))]
+    rectify = Rectifier(write_infos(tmp_path / "bag", lenses), "/camera_info")
+    ramp = np.repeat((3 * U).astype(np.uint8)[..., None], 3, axis=2)
+    same, seen = rectify(ramp, CAMERA, 400)
+    np.testing.assert_array_equal(same, ramp)
+    assert seen.all()
+    rgb, seen = rectify(ramp, CAMERA, 700)
+    source_u, source_v = 50.0 * X * (1 + 0.3 * R2) + 31.0, 52.0 * Y * (1 + 0.3 * R2) + 23.5
+    inside = (source_u >= 0) & (source_u <= 63) & (source_v >= 0) & (source_v <= 47)
+    np.testing.assert_array_equal(seen, inside)
+    assert not seen[0, 0]
+    assert (rgb[0, 0] == 0).all()
+    # OpenCV interpolates at 1/32 px.
+    assert abs(rgb[seen][:, 0] - 3 * source_u[seen]).max() < 0.5 + 3 / 32
+
+
+def test_a_bag_without_the_topic_is_an_error(tmp_path):
+    with pytest.raises(BagError, match="no topic /nowhere"):
+        Rectifier(write_infos(tmp_path / "bag", [("", ())]), "/nowhere")
+
+
+def test_ros_1_names():
+    class Info:
+        D = (0.1, 0.2)
+        distortion_model = "plumb_bob"
+
+    assert lens_of(Info()) == ("plumb_bob", (0.1, 0.2))
+
+
+def test_the_maps_undo_what_the_lens_did():
+    """OpenCV's own point undistortion is the inverse of the maps."""
+    lens = ("plumb_bob", (-0.33, 0.11, 0.001, -0.0005, -0.01))
+    map_u, map_v = distortion_maps(lens, CAMERA)
+    points = np.stack([map_u, map_v], axis=-1).reshape(-1, 1, 2)
+    back = cv2.undistortPointsIter(
+        points,
+        CAMERA.matrix,
+        np.array(lens[1]),
+        None,
+        CAMERA.matrix,
+        (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9),
+    )
+    np.testing.assert_allclose(back.reshape(48, 64, 2), np.stack([U, V], -1), atol=1e-3)

@@ -1,0 +1,86 @@
+"""Two processes compute what one does; settings that cannot be split are refused."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+
+import pytest
+import tiny_run
+import torch
+
+from mono_depth_ros.errors import ConfigError
+from training.distributed import Processes
+from training.journal import FILE
+from training.loop import StepSampler
+from training.train import train
+
+SETTINGS = ("norm=frozen", "steps=20", "validate_every=20", "save_every=20")
+
+
+def losses(out):
+    records = [json.loads(line) for line in (out / FILE).read_text().splitlines()]
+    return [record["loss"] for record in records if "loss" in record]
+
+
+def test_two_processes_give_the_losses_of_one(tmp_path):
+    """Batch norm uses its statistics as they are: gloo has no SyncBatchNorm."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    train(tiny_run.load(tmp_path, *SETTINGS), alone)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    members = [
+        subprocess.Popen(
+            tiny_run.command(tmp_path, together, *SETTINGS),
+            env=tiny_run.environment(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE="2",
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=port,
+                GLOO_SOCKET_IFNAME="lo",
+            ),
+            cwd=tiny_run.CHECKOUT,
+        )
+        for rank in range(2)
+    ]
+    assert [member.wait(timeout=300) for member in members] == [0, 0]
+    assert len(losses(alone)) == 20
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
+    assert losses(alone)[0] != losses(alone)[-1]
+
+
+def test_synchronised_norms_need_gpus(tmp_path):
+    with pytest.raises(ConfigError, match="synchronised needs GPUs"):
+        train(tiny_run.load(tmp_path, "norm=synchronised"), tmp_path / "run")
+
+
+def test_every_process_gets_its_part_of_every_micro_batch():
+    whole = list(StepSampler([10], 8, 0, 3, seed=1, accumulate=2))
+    assert [len(batch) for batch in whole] == [4] * 6
+    parts = [
+        list(StepSampler([10], 8, 0, 3, seed=1, accumulate=2, processes=Processes(rank, 2)))
+        for rank in range(2)
+    ]
+    assert [a + b for a, b in zip(*parts, strict=True)] == whole
+    with pytest.raises(ConfigError, match="do not split over 3"):
+        next(iter(StepSampler([10], 8, 0, 3, seed=1, processes=Processes(0, 3))))
+
+
+def test_data_sets_take_turns():
+    """Steps 0 and 2 draw from the first five images, step 1 from the three after them."""
+    batches = list(StepSampler([5, 3], 3, 0, 6, seed=0, alternate=True))
+    for step, batch in enumerate(batches):
+        low, high = (0, 5) if step % 2 == 0 else (5, 8)
+        assert all(low <= index < high for _, index in batch)
+    second = [index for batch in batches[1::2] for _, index in batch]
+    assert sorted(second[:3]) == sorted(second[3:6]) == [5, 6, 7]
+    mixed = list(StepSampler([5, 3], 4, 0, 2, seed=0))
+    assert sorted(index for batch in mixed for _, index in batch) == list(range(8))
+
+
+def test_a_gather_without_others_is_the_tensor_itself():
+    maps = {"depth_m": torch.ones(2, 1, 3, 4)}
+    assert Processes().gathered(maps)["depth_m"] is maps["depth_m"]

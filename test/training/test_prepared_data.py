@@ -1,0 +1,234 @@
+"""Prepared data: what is read, what it means, and what happens to files that cannot be read."""
+
+from __future__ import annotations
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+import tiny_run
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mono_depth_ros.errors import ConfigError, DataError, ShapeError
+from mono_depth_ros.models.base import ImageSize
+from training.config import load_train_config
+from training.datasets.prepared import JoinedDataset, PreparedDataset, Reading, collate
+from training.datasets.reader import decode_depth
+from training.manifest import (
+    DepthFile,
+    Manifest,
+    Record,
+    hold_out,
+    read_manifest,
+    write_manifest,
+)
+from training.train import main, train
+from training.transforms import read_transforms
+from training.view import ViewConfig
+
+HEIGHT, WIDTH = 64, 96
+VIEW = ViewConfig(size=ImageSize(HEIGHT, WIDTH))
+
+
+def six_pictures(folder):
+    """Six pictures of 64x96: image i is grey 10 i, its depth i + 1 metres, its label i + 1."""
+    records = []
+    for index in range(6):
+        rgb, depth, labels = (f"{kind}{index}.png" for kind in ("rgb", "depth", "labels"))
+        picture = np.full((HEIGHT, WIDTH, 3), 10 * index, np.uint8)
+        picture[..., 0] += np.arange(WIDTH, dtype=np.uint8)
+        cv2.imwrite(str(folder / rgb), picture)
+        code = np.full((HEIGHT, WIDTH), 1000 * (index + 1), np.uint16)
+        code[:8] = 0
+        cv2.imwrite(str(folder / depth), code)
+        cv2.imwrite(str(folder / labels), np.full((HEIGHT, WIDTH), index + 1, np.uint8))
+        records.append(
+            Record(
+                name=f"frame{index}",
+                group=f"scene{index // 2}",
+                image=rgb,
+                intrinsics=(100.0, 100.0, 48.0, 32.0),
+                depth=DepthFile(depth, scale=1000.0),
+                labels=labels,
+            )
+        )
+    train_records, validation = hold_out(records, ["scene2"])
+    splits = {"train": train_records, "validation": validation}
+    return Manifest("nyu", "six pictures", folder, splits, "nyu40")
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return six_pictures(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    return six_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+def dataset(manifest, reading=None, **settings):
+    return PreparedDataset(
+        manifest, manifest.records("train"), reading or Reading(), VIEW, **settings
+    )
+
+
+def test_items_hold_metres_classes_and_names(manifest):
+    classes = np.full(256, -1, np.int16)
+    classes[3] = 7
+    item = dataset(manifest, Reading(label_map=classes))[0, 2]
+    assert item["name"] == "frame2" and item["problem"] == ""
+    assert item["image"].shape == (3, HEIGHT, WIDTH)
+    assert item["image"][0, 0, 0].item() == pytest.approx(20 / 255)
+    assert item["depth_m"][0, :8].isnan().all() and (item["depth_m"][0, 8:] == 3.0).all()
+    assert item["labels"].dtype == torch.int64 and (item["labels"] == 7).all()
+
+
+def test_depth_follows_the_focal_length_and_ends_at_the_range(manifest):
+    item = dataset(manifest, Reading(training_focal_px=50.0, max_depth_m=1.25))
+    assert (item[0, 1]["depth_m"][0, 8:] == 1.0).all()
+    assert item[0, 2]["depth_m"].isnan().all()
+    np.testing.assert_array_equal(item.view_depth_m(1), item[0, 1]["depth_m"][0].numpy())
+
+
+@pytest.mark.parametrize(
+    ("depth", "code", "expected_m"),
+    [
+        (DepthFile("", "linear", 256.0), 512, 2.0),
+        (DepthFile("", "stereo2015", 387.0), 256 * 43, 9.0),
+        (DepthFile("", "cityscapes", 460.0), 256 * 46 + 1, 10.0),
+        (DepthFile("", "cityscapes", 460.0), 1, np.nan),
+        (DepthFile("", "stereo2015", 387.0), 0, np.nan),
+    ],
+)
+def test_codes_become_metres(depth, code, expected_m):
+    value = decode_depth(np.array([[code]], np.uint16), depth)
+    np.testing.assert_allclose(value, [[expected_m]], rtol=1e-6)
+
+
+def test_manifest_comes_back_as_it_was_and_notices_changes(manifest, tmp_path):
+    write_manifest(tmp_path / "out", manifest)
+    read = read_manifest(tmp_path / "out")
+    assert read.splits == manifest.splits and read.label_set == "nyu40"
+    assert read.root == tmp_path and set(read.digests) == {"train", "validation"}
+    assert [record.group for record in read.records("validation")] == ["scene2"] * 2
+    with pytest.raises(DataError, match=r"no frames in a split 'test'.*train \(4\)"):
+        read.records("test")
+    lines = tmp_path / "out" / "train.jsonl"
+    lines.write_text(lines.read_text().replace("frame0", "frame9"))
+    with pytest.raises(DataError, match=r"train\.jsonl .* was changed"):
+        read_manifest(tmp_path / "out")
+    with pytest.raises(DataError, match=r"run `python -m training\.prepare` first"):
+        read_manifest(tmp_path / "nothing")
+
+
+@given(epoch=st.integers(0, 1000), index=st.integers(0, 3), seed=st.integers(0, 2**32))
+def test_random_numbers_depend_on_seed_epoch_and_index_alone(untouched, epoch, index, seed):
+    steps = read_transforms([{"op": "flip"}, {"op": "brightness", "factor": [0.5, 1.5]}])
+    one = dataset(untouched, augmentation=steps, seed=seed)
+    other = dataset(untouched, augmentation=steps, seed=seed)
+    other[epoch + 1, (index + 1) % 4]
+    torch.testing.assert_close(one[epoch, index]["image"], other[epoch, index]["image"])
+
+
+def test_a_bad_file_is_named_and_replaced_by_the_next(manifest):
+    (manifest.root / "rgb0.png").write_bytes(b"no picture")
+    cv2.imwrite(str(manifest.root / "depth1.png"), np.ones((3, 4), np.uint16))
+    (manifest.root / "depth2.png").unlink()
+    item = dataset(manifest)[0, 0]
+    assert item["name"] == "frame3"
+    for part in ("rgb0.png cannot be decoded", "depth1.png is (3, 4)", "depth2.png is missing"):
+        assert part in item["problem"]
+    with pytest.raises(DataError, match=r"rgb0\.png cannot be decoded"):
+        dataset(manifest, Reading(strict=True))[0, 0]
+
+
+def test_an_image_that_teaches_nothing_is_named(manifest):
+    cv2.imwrite(str(manifest.root / "depth0.png"), np.zeros((HEIGHT, WIDTH), np.uint16))
+    assert "frame0 has no depth and no label" in dataset(manifest)[0, 0]["problem"]
+    labelled = Reading(label_map=np.zeros(256, np.int16))
+    assert dataset(manifest, labelled)[0, 0]["problem"] == ""
+
+
+def test_nothing_readable_is_an_error(manifest):
+    for path in manifest.root.glob("rgb*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match="in a row cannot be read"):
+        dataset(manifest)[0, 0]
+
+
+def test_joined_sets_number_their_images_through(manifest):
+    one = dataset(manifest)
+    joined = JoinedDataset([one, one])
+    assert joined.sizes == (4, 4) and len(joined) == 8
+    assert [joined[0, index]["name"] for index in (0, 3, 4, 7)] == [
+        "frame0",
+        "frame3",
+        "frame0",
+        "frame3",
+    ]
+
+
+def test_images_of_a_batch_must_have_one_size(manifest):
+    small = PreparedDataset(
+        manifest, manifest.records("train"), Reading(), ViewConfig(size=ImageSize(32, 48))
+    )
+    with pytest.raises(ShapeError, match="sizes"):
+        collate([dataset(manifest)[0, 0], small[0, 0]])
+
+
+def recipe(manifest, tmp_path, **changes):
+    write_manifest(tmp_path / "prepared", manifest)
+    (tmp_path / "network.yaml").write_text(tiny_run.NETWORK)
+    path = tmp_path / "recipe.yaml"
+    settings = {
+        "name": "six",
+        "network": str(tmp_path / "network.yaml"),
+        "data": {"prepared": [{"folder": str(tmp_path / "prepared")}], "workers": 0},
+        "loss": {"silog": {}},
+        "epochs": 3,
+        "batch_size": 2,
+        "validate_every": 0,
+        "device": "cpu",
+    }
+    path.write_text(yaml.safe_dump(settings | changes))
+    return path
+
+
+def test_a_run_goes_on_past_bad_files_and_counts_them(manifest, tmp_path, caplog):
+    """Four images, three epochs, two images per step: six steps; image 1 is bad in every epoch."""
+    (manifest.root / "rgb1.png").write_bytes(b"no picture")
+    path = recipe(manifest, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        train(load_train_config(path), tmp_path / "run")
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["progress"]["step"] == 6
+    assert state["progress"]["bad_items"] == 3
+    assert sum("rgb1.png cannot be decoded" in line for line in caplog.messages) == 3
+    assert "3 images were bad" in caplog.messages[-1]
+
+
+def test_strict_ends_the_run_with_the_name_of_the_file(manifest, tmp_path, capsys):
+    (manifest.root / "rgb1.png").write_bytes(b"no picture")
+    path = recipe(manifest, tmp_path)
+    assert main([str(path), "--strict", "--out", str(tmp_path / "run")]) == 1
+    assert "rgb1.png cannot be decoded" in capsys.readouterr().err
+
+
+def test_a_step_that_is_not_finite_names_its_images(manifest, tmp_path, caplog):
+    """An infinite weight of the loss makes every step one."""
+    config = load_train_config(recipe(manifest, tmp_path), ["loss.silog.factor=1.0e38"])
+    with caplog.at_level(logging.WARNING):
+        train(config, tmp_path / "run")
+    skipped = [line for line in caplog.messages if "skipped, loss or gradient" in line]
+    assert len(skipped) == 6 and "frame" in skipped[0]
+
+
+def test_labels_must_fit_the_network(manifest, tmp_path):
+    path = recipe(manifest, tmp_path, loss={"focal_semantic": {}})
+    with pytest.raises(ConfigError, match="needs a network with semantics nyu4 or nyu13 or nyu40"):
+        train(load_train_config(path), tmp_path / "run")

@@ -1,0 +1,93 @@
+"""No scene, drive or picture may be in training and in what the training is judged by."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from training.manifest import Manifest, Record
+
+_ROLE = re.compile(r"train|validation|test|selection")
+# KITTI's 1000 selected frames are from the benchmark's validation drives.
+_FAMILY_OF_SELECTION = "benchmark_"
+
+
+def held_out_for(training: str, splits: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the splits that judge what was trained on the split `training`.
+
+    Splits of one name up to its role belong together: eigen_train with eigen_test, not with
+    benchmark_test (KITTI's two ways to split cross each other). A split named ..._all contains the
+    validation frames on purpose, so only its tests count.
+    """
+    if _role(training) != "train":
+        return ()
+    judges = [
+        name
+        for name in splits
+        if _role(name) not in ("", "train") and _family(name) == _family(training)
+    ]
+    if training.endswith("_all"):
+        judges = [name for name in judges if _role(name) != "validation"]
+    return tuple(judges)
+
+
+def without_leaks(manifest: Manifest, image_digests: Mapping[Record, str]) -> Manifest:
+    """Take training frames out that the judging splits hold too, by group or by picture.
+
+    Args:
+        manifest: all splits.
+        image_digests: hash of each record's image; leave out what was not read.
+
+    Returns:
+        The manifest without them; `problems` names each group, and each picture that is stored
+        twice under two groups.
+    """
+    splits, problems = dict(manifest.splits), list(manifest.problems)
+    for name in manifest.splits:
+        for judge in held_out_for(name, manifest.splits):
+            judged = manifest.splits[judge]
+            groups = {record.group for record in judged}
+            splits[name] = _kept(splits[name], name, problems, _shared_group(groups, judge))
+            digests = {image_digests[r]: r.image for r in judged if r in image_digests}
+            reason = _shared_picture(digests, judge, image_digests)
+            splits[name] = _kept(splits[name], name, problems, reason)
+    return replace(manifest, splits=splits, problems=tuple(problems))
+
+
+def _kept(
+    records: tuple[Record, ...],
+    split: str,
+    problems: list[str],
+    reason: Callable[[Record], str],
+) -> tuple[Record, ...]:
+    reasons = {record: reason(record) for record in records}
+    for why, count in Counter(filter(None, reasons.values())).items():
+        problems.append(f"{split}: {count} frame{'s' * (count > 1)} left out, {why}")
+    return tuple(record for record in records if not reasons[record])
+
+
+def _shared_group(groups: set[str], judge: str) -> Callable[[Record], str]:
+    return lambda record: f"{record.group} is in {judge} too" if record.group in groups else ""
+
+
+def _shared_picture(
+    digests: Mapping[str, str], judge: str, image_digests: Mapping[Record, str]
+) -> Callable[[Record], str]:
+    def reason(record: Record) -> str:
+        twin = digests.get(image_digests.get(record, ""), "")
+        return f"{record.image} is the picture {twin} of {judge}" if twin else ""
+
+    return reason
+
+
+def _role(name: str) -> str:
+    match = _ROLE.search(name)
+    return match.group() if match else ""
+
+
+def _family(name: str) -> str:
+    if _role(name) == "selection":
+        return _FAMILY_OF_SELECTION
+    return _ROLE.split(name)[0]

@@ -1,0 +1,173 @@
+"""How fast a recipe trains here, and how much of that the data cost: `python -m training.speed`.
+
+Blocks of steps with fresh batches and of steps with one batch kept in memory take turns; the ratio
+of their speeds says what a faster disk or more workers could still give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from mono_depth_ros.errors import MonoDepthError
+from mono_depth_ros.world import make_scene, training_frame
+from training.config import DataConfig, PreparedDataConfig, TrainConfig, load_train_config
+from training.distributed import Processes
+from training.manifest import DepthFile, Manifest, Record, write_manifest
+from training.run import Run, start, training_batches
+from training.train import take_training_step
+
+# Height, width and codes per metre of the pictures that a recipe's data set really has.
+_REAL_SIZES = {"nyu": (480, 640, 1000.0), "kitti": (375, 1242, 256.0), "bag": (480, 640, 256.0)}
+_BLOCKS, _WARM_UP = 3, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Seconds per step, medians of blocks.
+
+    Attributes:
+        loaded_s: with a fresh batch, waiting included.
+        cached_s: with a batch that is there.
+        waited_s: of `loaded_s`, until the batch came.
+        images: per step.
+    """
+
+    loaded_s: float
+    cached_s: float
+    waited_s: float
+    images: int
+
+
+def measure(run: Run, rounds: int) -> Speed:
+    """Take blocks of `rounds` steps of either kind in turns.
+
+    Workers live only in the blocks that use them, lest they load ahead while nobody waits.
+    """
+    loaded, cached, waited = [], [], []
+    for _ in range(_BLOCKS):
+        loader = iter(training_batches(run))
+        for _ in range(_WARM_UP):
+            batches = _next_step(run, loader)
+            _take(run, batches)
+        began, waiting = time.perf_counter(), 0.0
+        for _ in range(rounds):
+            asked = time.perf_counter()
+            batches = _next_step(run, loader)
+            waiting += time.perf_counter() - asked
+            _take(run, batches)
+        loaded.append((time.perf_counter() - began) / rounds)
+        waited.append(waiting / rounds)
+        del loader
+        began = time.perf_counter()
+        for _ in range(rounds):
+            _take(run, batches)
+        cached.append((time.perf_counter() - began) / rounds)
+    return Speed(
+        loaded_s=statistics.median(loaded),
+        cached_s=statistics.median(cached),
+        waited_s=statistics.median(waited),
+        images=run.config.batch_size,
+    )
+
+
+def _next_step(run: Run, loader: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [next(loader) for _ in range(run.config.accumulate)]
+
+
+def _take(run: Run, batches: list[dict[str, Any]]) -> None:
+    take_training_step(run, batches)
+    if run.device.type == "cuda":
+        torch.cuda.synchronize(run.device)
+
+
+def synthetic_data(folder: Path, config: TrainConfig, images: int) -> TrainConfig:
+    """Write pictures of the sizes that the recipe's data sets have; return the recipe for them.
+
+    They are frames of the procedural world, so that decoding costs what real pictures cost.
+    """
+    prepared = []
+    for part in config.data.prepared:
+        name = Path(part.folder).name
+        height, width, scale = _REAL_SIZES.get(name, _REAL_SIZES["nyu"])
+        kind = "rooms" if scale == 1000.0 else "streets"
+        camera = make_scene(kind, 0).camera.resized(width, height)
+        records = []
+        for index in range(images):
+            frame = training_frame(kind, index, 0, camera)
+            rgb, depth = f"{name}_{index}.jpg", f"{name}_{index}_depth.png"
+            code = np.nan_to_num(frame.depth_m * scale).clip(0, 65535).astype(np.uint16)
+            cv2.imwrite(str(folder / rgb), cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR))
+            cv2.imwrite(str(folder / depth), code)
+            intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy)
+            records.append(Record(rgb, str(index), rgb, intrinsics, DepthFile(depth, scale=scale)))
+        splits = {part.train: tuple(records), part.validation: tuple(records)}
+        manifest = Manifest("bag", "synthetic pictures", folder, splits)
+        write_manifest(folder / name, manifest)
+        prepared.append(PreparedDataConfig(str(folder / name), part.train, part.validation))
+    data: DataConfig = replace(config.data, prepared=tuple(prepared))
+    return replace(config, data=data)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("config", type=Path, help="a file of config/training")
+    parser.add_argument("overrides", nargs="*", help="section.setting=value")
+    parser.add_argument("--rounds", type=int, default=20, help="(default: %(default)s)")
+    parser.add_argument(
+        "--synthetic",
+        type=int,
+        metavar="N",
+        help="N pictures of the real size in place of the data",
+    )
+    options = parser.parse_intermixed_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        config = load_train_config(options.config, options.overrides)
+        config = replace(config, steps=_BLOCKS * (_WARM_UP + 2 * options.rounds), epochs=None)
+        with tempfile.TemporaryDirectory() as folder:
+            if options.synthetic and config.data.prepared:
+                config = synthetic_data(Path(folder), config, options.synthetic)
+            run = start(config, Path(folder) / "run", Processes(), config.device)
+            speed = measure(run, options.rounds)
+    except (MonoDepthError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write("\n".join(_table(config, run.device, speed)) + "\n")
+    return 0
+
+
+def _table(config: TrainConfig, device: torch.device, speed: Speed) -> list[str]:
+    ratio, waiting = speed.cached_s / speed.loaded_s, speed.waited_s / speed.loaded_s
+    advice = ""
+    if waiting > 0.1:
+        advice = (
+            f"; raise data.workers ({config.data.workers} now), or put the data on a faster disk"
+        )
+    rows = {"with the loader": speed.loaded_s, "one batch kept": speed.cached_s}
+    return [
+        f"{config.name} on {device}, {speed.images} images per step",
+        *(
+            f"{name:<17}{1 / step_s:8.2f} steps/s {speed.images / step_s:9.1f} images/s"
+            for name, step_s in rows.items()
+        ),
+        f"{'ratio':<17}{ratio:8.2f}",
+        f"{'waiting for data':<17}{100 * waiting:8.0f} % of a step{advice}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
