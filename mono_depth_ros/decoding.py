@@ -90,7 +90,9 @@ def compressed_image_to_rgb(message: Any) -> ByteArray:
             f"compressed image of format {text!r} holds depth; subscribe to a colour image"
         )
     data = _as_bytes(message.data)
-    require_whole_picture(data.tobytes(), f"compressed image of format {text!r}")
+    require_whole_picture(
+        data.tobytes(), f"compressed image of format {text!r}", "check the sender"
+    )
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -298,12 +300,13 @@ def _nv24_to_rgb(message: Any, luma: ByteArray) -> ByteArray:
     )
 
 
-def require_whole_picture(data: bytes, text: str) -> None:
+def require_whole_picture(data: bytes, text: str, advice: str) -> None:
     """Refuse truncated JPEG and PNG files, which some versions of OpenCV fill up with grey.
 
     Args:
         data: the file's bytes.
         text: what the file is, for the message.
+        advice: what to do about it, likewise.
 
     Raises:
         DecodingError: the end is missing, or the file is neither JPEG nor PNG.
@@ -316,9 +319,9 @@ def require_whole_picture(data: bytes, text: str) -> None:
     elif data.startswith(PNG_START):
         whole = b"IEND" in data[-4096:]
     else:
-        raise DecodingError(f"{text} ({len(data)} bytes) is neither JPEG nor PNG")
+        raise DecodingError(f"{text} ({len(data)} bytes) is neither JPEG nor PNG; {advice}")
     if not whole:
-        raise DecodingError(f"{text} is truncated at {len(data)} bytes; check the sender")
+        raise DecodingError(f"{text} is truncated at {len(data)} bytes; {advice}")
 
 
 def _matrix(message: Any, name: str, length: int) -> list[float]:

@@ -31,7 +31,7 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     except OSError as error:
         raise DataError(f"no picture at {path}: {error.strerror}") from error
     if data.startswith((JPEG_START, PNG_START)):
-        require_whole_picture(data, f"picture {path}")
+        require_whole_picture(data, f"picture {path}", "copy it again")
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:

@@ -54,7 +54,8 @@ class Record:
         depth: None where there is no ground truth.
         filled: a second depth without holes (NYU), for its own profile.
         labels: path of an 8-bit PNG in the data set's `label_set`; "" for none.
-        sha256: of image, depth and label bytes, first 16 digits; "" if contents were not read.
+        sha256: of image, depth, filled depth and label bytes, first 16 digits; "" if contents were
+            not read.
     """
 
     name: str
@@ -78,7 +79,8 @@ class Manifest:
         splits: name → records.
         label_set: what the label pictures hold: "nyu40" (0 void, 1..40), "cityscapes" (train ids,
             255 ignored).
-        problems: one line per file that was left out, and why.
+        problems: one line per file that was left out, and why; training frames that are in a test
+            too come first, files that are not there last.
     """
 
     dataset: str

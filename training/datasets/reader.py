@@ -8,9 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mono_depth_ros.errors import DataError
+from mono_depth_ros.decoding import require_whole_picture
+from mono_depth_ros.errors import DataError, DecodingError
 from mono_depth_ros.geometry import Intrinsics
 from training.manifest import DepthFile, Manifest, Record
+
+_ADVICE = "fetch it again"
 
 
 class PreparedReader:
@@ -82,15 +85,42 @@ class PreparedReader:
 
 
 def read_picture(path: Path, flags: int) -> npt.NDArray:
-    """Decode a picture.
+    """Read and decode a picture.
 
     Raises:
         DataError: it is missing or damaged.
     """
-    picture = cv2.imread(str(path), flags)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; {_ADVICE}, then run training.prepare again") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return decode_picture(data, str(path), flags)
+
+
+def decode_picture(data: bytes, text: str, flags: int) -> npt.NDArray:
+    """Decode a JPEG or PNG, all of it: OpenCV fills up a truncated one with grey.
+
+    Args:
+        data: the file's bytes.
+        text: what the file is, for the message.
+        flags: of `cv2.imdecode`.
+
+    Raises:
+        DataError: it is empty, truncated, damaged, or neither JPEG nor PNG.
+    """
+    if not data:
+        raise DataError(f"{text} is empty (0 bytes); {_ADVICE}")
+    try:
+        require_whole_picture(data, text, _ADVICE)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except DecodingError as error:
+        raise DataError(str(error)) from error
+    except cv2.error:  # a header that asks for more pixels than OpenCV allows
+        picture = None
     if picture is None:
-        state = "cannot be decoded" if path.exists() else "is missing"
-        raise DataError(f"{path} {state}; fetch it again, then run training.prepare again")
+        raise DataError(f"{text} cannot be decoded; {_ADVICE}")
     return picture
 
 

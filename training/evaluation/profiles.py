@@ -101,12 +101,15 @@ def read_profile(name: str, dataset: str, split: str = "") -> Profile:
 def default_profiles(manifest: Manifest, split: str = "") -> tuple[list[Profile], list[str]]:
     """Return the profiles of a data set, and the names of those whose split is not there.
 
+    Where there are labels and no depth at all, the first profile says which images to look at.
+
     Raises:
         DataError: no profile is left.
     """
     sources = _SOURCES.get(manifest.dataset, _ANY)
     profiles = [read_profile(name, manifest.dataset, split) for name in sources]
     usable = [profile for profile in profiles if _has_truth(manifest, profile)]
+    usable = usable or [p for p in profiles if _has_labels_alone(manifest, p.split)][:1]
     if not usable:
         wanted = ", ".join(f"{p.name} ({p.truth} of split {p.split})" for p in profiles)
         raise DataError(
@@ -122,13 +125,14 @@ def make_jobs(manifest: Manifest, profiles: Sequence[Profile]) -> list[Job]:
     Images with neither truth nor labels are left out.
 
     Raises:
-        DataError: a profile's split is missing or none of its images has the profile's truth.
+        DataError: a profile's split is missing, or none of its images has the profile's truth
+            though there are other truths, or no labels either.
     """
     records: dict[str, Record] = {}
     references: dict[str, dict[str, DepthFile]] = {}
     for profile in profiles:
         found = manifest.records(profile.split)
-        if not _has_truth(manifest, profile):
+        if not _has_truth(manifest, profile) and not _has_labels_alone(manifest, profile.split):
             raise DataError(
                 f"no image of split {profile.split} has the truth of {profile.name} "
                 f"({profile.truth}); choose another profile or another split"
@@ -162,6 +166,12 @@ def describe(profile: Profile) -> str:
 def _has_truth(manifest: Manifest, profile: Profile) -> bool:
     records = manifest.splits.get(profile.split, ())
     return any(profile.reference(record) is not None for record in records)
+
+
+def _has_labels_alone(manifest: Manifest, split: str) -> bool:
+    records = manifest.splits.get(split, ())
+    depths = any(record.depth or record.filled for record in records)
+    return not depths and any(record.labels for record in records)
 
 
 def _metres(name: str, text: str) -> float:

@@ -137,7 +137,13 @@ def evaluate(
         raise DataError(f"none of {len(jobs)} images could be scored; the first: {left_out[0]}")
     if writer is not None:
         writer.finish()
-    return pass_.result(absent, left_out)
+    result = pass_.result(absent, left_out)
+    if result.semantics is None and not any(scores.images for scores in result.profiles):
+        raise DataError(
+            f"{manifest.layout} has labels and no depth here, and the network has no classes of "
+            "them; evaluate one that has, or another split"
+        )
+    return result
 
 
 def chosen_profiles(

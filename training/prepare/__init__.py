@@ -7,14 +7,21 @@ Each module has `find(root)`, which recognises its layouts and returns None for 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import Any, Protocol
 
 from mono_depth_ros.errors import ConfigError, DataError
 from training.manifest import Manifest
 
-Prepare = Callable[[Path, Path], Manifest]
+
+class Prepare(Protocol):
+    """What lists the records of one kind of data."""
+
+    def __call__(self, root: Path, out: Path, lists: Sequence[Path] = ()) -> Manifest:
+        """Return the records; `lists` are the user's list files, where the kind takes any."""
+
 
 AUTO = "auto"
 EXPECTED: Mapping[str, str] = MappingProxyType(
@@ -33,10 +40,22 @@ def _module(kind: str) -> ModuleType:
 
 
 def _lazily(kind: str) -> Prepare:
-    def prepare(root: Path, out: Path) -> Manifest:
-        return _module(kind).prepare(root, out)
+    def prepare(root: Path, out: Path, lists: Sequence[Path] = ()) -> Manifest:
+        options = _list_options(kind, lists) if lists else {}
+        return _module(kind).prepare(root, out, **options)
 
     return prepare
+
+
+def _list_options(kind: str, lists: Sequence[Path]) -> dict[str, Any]:
+    if kind == "kitti":
+        return {"lists": lists}
+    if kind == "nyu" and len(lists) == 1:
+        return {"train_list": lists[0]}
+    takes = "one list, that of the training frames" if kind == "nyu" else "no list"
+    raise ConfigError(
+        f"{kind} takes {takes}, got {', '.join(map(str, lists))}; only kitti takes several"
+    )
 
 
 # Imported when called: the .mat files of NYU need packages that nothing else does.

@@ -15,6 +15,7 @@ from mono_depth_ros.errors import ConfigError, DataError, MonoDepthError
 from training.manifest import FILE, Manifest, read_manifest, write_manifest
 from training.prepare import AUTO, EXPECTED, KINDS, recognise
 from training.prepare.checks import check
+from training.prepare.problems import by_kind
 
 FOLDER = Path(__file__).resolve().parents[2] / "data"
 _SHOWN = 10
@@ -51,6 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("kind", choices=(AUTO, *KINDS), help=f"{AUTO} recognises it")
     parser.add_argument("root", type=Path, help="folder with the data set; it is only read")
     parser.add_argument("out", type=Path, nargs="?", help="folder to write (default: data/KIND)")
+    parser.add_argument(
+        "--list",
+        action="append",
+        default=[],
+        type=Path,
+        dest="lists",
+        metavar="FILE",
+        help="frames to use: for nyu the list to train on, for kitti any, each becomes a split "
+        "list_NAME; may be given several times",
+    )
     parser.add_argument("--workers", type=int, help="threads (default: one per core)")
     parser.add_argument(
         "--check",
@@ -69,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     kind = recognise(options.root) if options.kind == AUTO else options.kind
     out = options.out or FOLDER / kind
     _require_own(out, kind)
-    manifest = KINDS[kind](options.root, out)
+    manifest = KINDS[kind](options.root, out, options.lists)
     sys.stdout.write(f"recognised {kind}: {manifest.layout}\n")
     manifest = check(manifest, options.check, options.workers)
     sys.stdout.write("\n".join(_summary(manifest, whole=options.strict)) + "\n")
@@ -96,7 +107,7 @@ def _require_own(out: Path, kind: str) -> None:
 
 
 def _summary(manifest: Manifest, *, whole: bool) -> list[str]:
-    """Return the splits as a table, then the first problems, or the whole list."""
+    """Return the splits as a table, then the first problems of each kind, or all of them."""
     lines = [f"{'split':<24}{'frames':>8}{'groups':>8}{'depth':>8}{'labels':>8}"]
     for name, records in manifest.splits.items():
         counts = (
@@ -107,10 +118,11 @@ def _summary(manifest: Manifest, *, whole: bool) -> list[str]:
         )
         lines.append(f"{name:<24}" + "".join(f"{count:>8}" for count in counts))
     lines.append(f"problems: {len(manifest.problems) or 'none'}")
-    shown = manifest.problems if whole else manifest.problems[:_SHOWN]
-    lines += [f"  {problem}" for problem in shown]
-    if len(shown) < len(manifest.problems):
-        lines.append(f"  and {len(manifest.problems) - len(shown)} more, all in {FILE}")
+    for kind, problems in by_kind(manifest.problems).items():
+        shown = problems if whole else problems[:_SHOWN]
+        lines += [f"  {kind}: {len(problems)}", *(f"    {problem}" for problem in shown)]
+        if len(shown) < len(problems):
+            lines.append(f"    and {len(problems) - len(shown)} more, all in {FILE}")
     return lines
 
 

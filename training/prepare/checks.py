@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mono_depth_ros.decoding import require_whole_picture
-from mono_depth_ros.errors import DataError, DecodingError
+from mono_depth_ros.errors import DataError
 from mono_depth_ros.labels import CITYSCAPES_IGNORE, NYU_VOID, City, Nyu
-from training.datasets.reader import decode_depth
+from training.datasets.reader import decode_depth, decode_picture
 from training.manifest import DepthFile, LabelSet, Manifest, Record
 from training.prepare.leakage import without_leaks
+from training.prepare.problems import in_order
+from training.prepare.scales import PLAUSIBLE, Measured, measure
+from training.prepare.whole_set import Finding, blame
 from training.prepare.workers import over_all
 
 Depth = Literal["files", "contents"]
@@ -28,53 +29,9 @@ _CALIBRATION_FILES = ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt")
 # A Velodyne HDL-64E reaches 120 m.
 _LARGEST_RANGE_M = 250.0
 _NYU40_LARGEST, _CITYSCAPES_LARGEST = max(Nyu), max(City)
+# Look Deeper learns from the labels of Cityscapes; it has depth from elsewhere, too.
+_LABELS_ALONE_DO = ("cityscapes",)
 _VOID: Mapping[LabelSet, int] = {"nyu40": NYU_VOID, "cityscapes": CITYSCAPES_IGNORE}
-
-
-@dataclass(frozen=True, slots=True)
-class Plausible:
-    """What depth of a data set looks like when its scale is right.
-
-    Attributes:
-        least_median_m: of a picture's measured pixels.
-        largest_m: only `share_beyond` of them are farther. A bound on the maximum would refuse
-            real pictures: KITTI's annotated maps reach 85 m, in a pixel of a thousand.
-        share_beyond: see there.
-    """
-
-    least_median_m: float
-    largest_m: float
-    share_beyond: float = 0.02
-
-
-# Millimetres read as 1/256 m are 3.9 times too large; NYU's sensor ends at 10 m. Disparity says
-# little about far pixels, so only half of them need to be near.
-PLAUSIBLE: Mapping[str, Plausible] = MappingProxyType(
-    {
-        "nyu": Plausible(0.1, 10.0),
-        "kitti": Plausible(1.0, 80.0),
-        "stereo2015": Plausible(1.0, 150.0, 0.5),
-        "cityscapes": Plausible(1.0, 150.0, 0.5),
-        "bag": Plausible(0.1, 250.0),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What came out of one record.
-
-    Attributes:
-        problem: why it cannot be used; "" if it can.
-        sha256: as in `Record`.
-        image_sha256: of the image alone; "" if it was not read.
-        largest_label: -1 without labels.
-    """
-
-    problem: str = ""
-    sha256: str = ""
-    image_sha256: str = ""
-    largest_label: int = -1
 
 
 def check(manifest: Manifest, depth: Depth = "contents", workers: int | None = None) -> Manifest:
@@ -93,15 +50,19 @@ def check(manifest: Manifest, depth: Depth = "contents", workers: int | None = N
     records = list(dict.fromkeys(r for split in manifest.splits.values() for r in split))
     checker = Checker(manifest, depth)
     found = dict(zip(records, over_all(checker.check, records, workers, "checking"), strict=True))
-    found = _with_wrong_base(found, manifest.label_set)
-    good = {r: replace(r, sha256=f.sha256) for r, f in found.items() if not f.problem}
-    digests = {good[r]: f.image_sha256 for r, f in found.items() if r in good and f.image_sha256}
+    usable = {record: finding for record, finding in found.items() if finding.usable}
+    misfits = blame(usable, manifest)
+    good = {r: _as_found(r, f) for r, f in usable.items() if r not in misfits.records}
+    digests = {good[r]: found[r].image_sha256 for r in good if found[r].image_sha256}
     kept = {
         name: tuple(good[record] for record in split if record in good)
         for name, split in manifest.splits.items()
     }
-    problems = (*manifest.problems, *(f.problem for f in found.values() if f.problem))
-    return _without_empty(without_leaks(replace(manifest, splits=kept, problems=problems), digests))
+    own = (finding.problem for finding in found.values() if finding.problem)
+    problems = (*manifest.problems, *own, *misfits.problems)
+    clean = without_leaks(replace(manifest, splits=kept, problems=problems), digests)
+    clean = _without_empty(clean)
+    return replace(clean, problems=in_order(clean.problems))
 
 
 class Checker:
@@ -113,18 +74,22 @@ class Checker:
     """
 
     def __init__(self, manifest: Manifest, depth: Depth) -> None:
-        self._root, self._depth = manifest.root, depth
+        self._root, self._dataset, self._depth = manifest.root, manifest.dataset, depth
         self._plausible = PLAUSIBLE.get(manifest.dataset)
         self._label_set: LabelSet = manifest.label_set
 
     def check(self, record: Record) -> Finding:
-        """Return what is wrong with a record's files, or their hashes."""
+        """Return what is wrong with a record's files, or what is in them."""
         try:
-            if self._depth == "files":
-                return self._present(record)
-            return self._contents(record)
+            return self._present(record) if self._depth == "files" else self._contents(record)
         except DataError as error:
-            return Finding(f"{record.name} left out: {error}")
+            problem = str(error)
+        if self._dataset in _LABELS_ALONE_DO and record.labels and record.depth is not None:
+            finding = self.check(replace(record, depth=None))
+            if not finding.problem:
+                problem = f"depth of {record.name} left out: {problem}"
+                return replace(finding, problem=problem, without_depth=True)
+        return Finding(f"{record.name} left out: {problem}")
 
     def _present(self, record: Record) -> Finding:
         for path in (record.image, record.labels, *(d.path for d in _depths(record))):
@@ -136,22 +101,21 @@ class Checker:
 
     def _contents(self, record: Record) -> Finding:
         image = self._read(record.image)
-        shape = _decode(image, record.image, cv2.IMREAD_COLOR).shape[:2]
-        parts = [image]
+        height, width = decode_picture(image, record.image, cv2.IMREAD_COLOR).shape[:2]
+        parts, measured, largest = [image], [], -1
         for depth in _depths(record):
-            data = self._read(depth.path)
-            self._check_depth(data, depth, shape)
-            if depth is record.depth:
-                parts.append(data)
-        largest = -1
+            parts.append(self._read(depth.path))
+            measured.append(self._check_depth(parts[-1], depth, (height, width)))
         if record.labels:
             parts.append(self._read(record.labels))
-            largest = self._check_labels(parts[-1], record.labels, shape)
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part)
-        image_digest = hashlib.sha256(image).hexdigest()
-        return Finding("", digest.hexdigest()[:_DIGITS], image_digest, largest)
+            largest = self._check_labels(parts[-1], record.labels, (height, width))
+        return Finding(
+            sha256=hashlib.sha256(b"".join(parts)).hexdigest()[:_DIGITS],
+            image_sha256=hashlib.sha256(image).hexdigest(),
+            size=(height, width),
+            measured=measured[0] if measured else None,
+            largest_label=largest,
+        )
 
     def _size(self, path: str) -> int:
         try:
@@ -174,12 +138,12 @@ class Checker:
             for name in _CALIBRATION_FILES:
                 self._size(f"{depth.calibration}/{name}")
 
-    def _check_depth(self, data: bytes, depth: DepthFile, shape: Sequence[int]) -> None:
+    def _check_depth(self, data: bytes, depth: DepthFile, shape: Sequence[int]) -> Measured | None:
         if depth.kind == "velodyne":
             self._require_calibration(depth)
             _check_scan(data, depth.path)
-            return
-        code = _decode(data, depth.path, cv2.IMREAD_UNCHANGED)
+            return None
+        code = decode_picture(data, depth.path, cv2.IMREAD_UNCHANGED)
         if code.dtype != np.uint16 or code.ndim != 2:
             raise DataError(f"{depth.path} is {_form(code)}; depth must be one channel of 16 bits")
         _require_same_size(code, depth.path, shape)
@@ -187,11 +151,10 @@ class Checker:
         measured_m = depth_m[np.isfinite(depth_m)]
         if measured_m.size == 0:
             raise DataError(f"{depth.path} is without any depth, all codes are 0")
-        if self._plausible is not None:
-            _check_scale(measured_m, depth, self._plausible)
+        return measure(measured_m, depth, self._plausible) if self._plausible else None
 
     def _check_labels(self, data: bytes, path: str, shape: Sequence[int]) -> int:
-        labels = _decode(data, path, cv2.IMREAD_UNCHANGED)
+        labels = decode_picture(data, path, cv2.IMREAD_UNCHANGED)
         if labels.dtype != np.uint8 or labels.ndim != 2:
             raise DataError(f"{path} is {_form(labels)}; labels must be one channel of 8 bits")
         _require_same_size(labels, path, shape)
@@ -217,36 +180,10 @@ def _depths(record: Record) -> tuple[DepthFile, ...]:
     return tuple(depth for depth in (record.depth, record.filled) if depth is not None)
 
 
-def _decode(data: bytes, path: str, flags: int) -> npt.NDArray:
-    try:
-        require_whole_picture(data, path)
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except DecodingError as error:
-        raise DataError(f"{error}; fetch it again") from error
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise DataError(f"{path} cannot be decoded; fetch it again")
-    return picture
-
-
 def _require_same_size(picture: npt.NDArray, path: str, shape: Sequence[int]) -> None:
     if picture.shape != tuple(shape):
         raise DataError(
             f"{path} is {picture.shape[0]}x{picture.shape[1]}, its image {shape[0]}x{shape[1]}"
-        )
-
-
-def _check_scale(
-    measured_m: npt.NDArray[np.float32], depth: DepthFile, plausible: Plausible
-) -> None:
-    median_m = float(np.median(measured_m))
-    share = float(np.mean(measured_m > plausible.largest_m))
-    if median_m < plausible.least_median_m or share > plausible.share_beyond:
-        raise DataError(
-            f"{depth.path} read with scale {depth.scale:g} has a median of {median_m:.3g} m and "
-            f"{100 * share:.0f} % beyond {plausible.largest_m:g} m; it was written with another "
-            "scale"
         )
 
 
@@ -265,18 +202,9 @@ def _form(picture: npt.NDArray) -> str:
     return f"{channels} x {picture.dtype}"
 
 
-def _with_wrong_base(found: Mapping[Record, Finding], label_set: LabelSet) -> dict[Record, Finding]:
-    """Blame all labels of NYU if no picture of many reaches class 40, which most pictures have."""
-    labelled = [finding.largest_label for finding in found.values() if finding.largest_label >= 0]
-    if label_set != "nyu40" or not labelled or max(labelled) != _NYU40_LARGEST - 1:
-        return dict(found)
-    reason = "the largest label of all pictures is 39: 0 must be void and 1 to 40 the classes"
-    return {
-        record: replace(finding, problem=f"{record.name} left out: {reason}")
-        if finding.largest_label >= 0
-        else finding
-        for record, finding in found.items()
-    }
+def _as_found(record: Record, finding: Finding) -> Record:
+    depth = None if finding.without_depth else record.depth
+    return replace(record, depth=depth, sha256=finding.sha256)
 
 
 def _without_empty(manifest: Manifest) -> Manifest:

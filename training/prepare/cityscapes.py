@@ -22,6 +22,9 @@ from training.prepare.cityscapes_labels import LabelJob, make_label_pictures
 FEW = 200
 """Fine images in `train200`, as many as Look Deeper's outdoor recipe takes at random."""
 
+# fx, fy, cx, cy in pixels.
+Camera = tuple[float, float, float, float]
+
 _SPLITS = {"train": "train", "validation": "val"}
 _IMAGE, _TRAIN_IDS, _IDS = "_leftImg8bit.png", "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"
 
@@ -60,6 +63,8 @@ def prepare(root: Path, out: Path) -> Manifest:
     Label pictures with train ids are used where cityscapesScripts made them; the others are made
     from the label ids, below `out`. `train200` is part of `train`: the 200 frames whose names have
     the smallest SHA-256, a choice that looks random and is the same everywhere.
+
+    A frame with labels stays where only its camera.json is bad; it has no depth then.
 
     Raises:
         DataError: the folder holds no Cityscapes, or neither labels nor disparity.
@@ -126,23 +131,33 @@ class _Lister:
         return f"Cityscapes in {layout.root}, fine train and val cities, {depth}, {labels}"
 
     def _record(self, path: Path, folder: str) -> Record:
-        layout, name = self._layout, path.name.removesuffix(_IMAGE)
-        intrinsics, focal_baseline = NOMINAL_INTRINSICS, 0.0
-        if layout.cameras is not None:
-            file = layout.cameras / folder / f"{name}_camera.json"
-            intrinsics, focal_baseline = read_camera(file)
-        depth = None
-        if layout.disparity is not None and layout.cameras is not None:
-            disparity = layout.disparity / folder / f"{name}_disparity.png"
-            depth = DepthFile(self._relative(disparity), "cityscapes", focal_baseline)
+        name = path.name.removesuffix(_IMAGE)
+        labels = self._labels(folder, name)
+        try:
+            intrinsics, depth = self._camera_and_depth(folder, name)
+        except DataError as error:
+            if not labels:
+                raise DataError(f"{name} left out: {error}") from error
+            self.problems.append(f"depth of {name} left out: {error}")
+            intrinsics, depth = NOMINAL_INTRINSICS, None
         return Record(
             name=name,
             group=path.parent.name,
             image=self._relative(path),
             intrinsics=intrinsics,
             depth=depth,
-            labels=self._labels(folder, name),
+            labels=labels,
         )
+
+    def _camera_and_depth(self, folder: str, name: str) -> tuple[Camera, DepthFile | None]:
+        layout = self._layout
+        if layout.cameras is None:
+            return NOMINAL_INTRINSICS, None
+        intrinsics, focal_baseline = read_camera(layout.cameras / folder / f"{name}_camera.json")
+        if layout.disparity is None:
+            return intrinsics, None
+        disparity = layout.disparity / folder / f"{name}_disparity.png"
+        return intrinsics, DepthFile(self._relative(disparity), "cityscapes", focal_baseline)
 
     def _labels(self, folder: str, name: str) -> str:
         if self._layout.labels is None:
@@ -163,11 +178,11 @@ class _Lister:
         return (path.relative_to(self._layout.root) if inside else path).as_posix()
 
 
-NOMINAL_INTRINSICS = (2262.52, 2265.3017905988554, 1096.98, 513.137)
-"""fx, fy, cx, cy of most of the training cities, px at 2048x1024, for users without camera/."""
+NOMINAL_INTRINSICS: Camera = (2262.52, 2265.3017905988554, 1096.98, 513.137)
+"""Of most of the training cities, at 2048x1024, where there is no camera.json."""
 
 
-def read_camera(path: Path) -> tuple[tuple[float, float, float, float], float]:
+def read_camera(path: Path) -> tuple[Camera, float]:
     """Read a camera.json: (fx, fy, cx, cy) in pixels, and baseline · fx, px m.
 
     Raises:
@@ -179,7 +194,7 @@ def read_camera(path: Path) -> tuple[tuple[float, float, float, float], float]:
         fx, fy, cx, cy = (float(inner[key]) for key in ("fx", "fy", "u0", "v0"))
         focal_baseline = fx * float(camera["extrinsic"]["baseline"])
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; its frame is left out") from error
+        raise DataError(f"cannot read {path}: {error.strerror}; unpack camera again") from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is no Cityscapes camera ({error!r}); unpack it again") from error
     if not (fx > 0 and fy > 0 and focal_baseline > 0):

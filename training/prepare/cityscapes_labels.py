@@ -14,6 +14,7 @@ from mono_depth_ros.errors import DataError
 from mono_depth_ros.files import write_picture
 from mono_depth_ros.labels import CITYSCAPES_IGNORE, City
 from training.datasets.reader import read_picture
+from training.prepare.made import is_whole_png
 from training.prepare.workers import over_all
 
 # cityscapesScripts, helpers/labels.py; all other ids are void or not evaluated.
@@ -56,7 +57,7 @@ def to_train_ids(label_ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def make_label_pictures(jobs: Sequence[LabelJob]) -> dict[Path, str]:
-    """Write the pictures that are missing or older than their source.
+    """Write the pictures that are missing, cut off or older than their source.
 
     Returns:
         The `made` of each picture that could not be made → why.
@@ -71,7 +72,7 @@ def make_label_pictures(jobs: Sequence[LabelJob]) -> dict[Path, str]:
 
 
 def _is_current(job: LabelJob) -> bool:
-    return job.made.exists() and job.made.stat().st_mtime_ns >= job.source.stat().st_mtime_ns
+    return is_whole_png(job.made) and job.made.stat().st_mtime_ns >= job.source.stat().st_mtime_ns
 
 
 def _make(job: LabelJob) -> str:

@@ -18,6 +18,7 @@ of the benchmark that Monodepth2 ships, 29,416 of 72,084 training lines and 4,92
 validation lines lie in drives of eigen_test, so a network that trained on the benchmark cannot be
 scored on eigen_test. Five training drives of eigen_train_all are in val/; they are
 eigen_validation, so eigen_train is clean of val/ and of the selection, and eigen_train_all is not.
+From a list to train on, the checks take the frames that Eigen's test drives hold; see `leakage`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from training.prepare import not_found
 from training.prepare.kitti_files import CAMERA_NAMES, Files
 from training.prepare.kitti_gather import Gatherer, Wanted
 from training.prepare.kitti_layout import ANNOTATED_FOLDERS, RAW_FOLDERS, Layout, find
-from training.prepare.kitti_lists import lists_beside, split_name, take_list
+from training.prepare.kitti_lists import is_list_line, lists_beside, split_name, take_list
 from training.prepare.kitti_selection import anonymous_records, selection_records
 from training.prepare.kitti_split import (
     OFFICIAL_VAL_DRIVES,
@@ -41,6 +42,7 @@ from training.prepare.kitti_split import (
     eigen_test_frames_without_map,
     eigen_training_frames,
 )
+from training.prepare.lists import unused_lists
 
 __all__ = ["find", "prepare"]
 
@@ -56,7 +58,8 @@ def prepare(root: Path, out: Path, lists: Sequence[Path] = ()) -> Manifest:
         lists: list files besides those that lie in the root; see `kitti_lists`.
 
     Raises:
-        DataError: nothing of KITTI is there, or a list that was asked for cannot be read.
+        DataError: nothing of KITTI is there, a list that was asked for cannot be read, or there are
+            no raw drives for it.
     """
     layout = find(root)
     if layout is None:
@@ -64,15 +67,16 @@ def prepare(root: Path, out: Path, lists: Sequence[Path] = ()) -> Manifest:
     gatherer = Gatherer(Files(layout))
     problems = _absent(layout)
     splits: Splits = {}
+    used: list[Path] = []
     if layout.raw is not None:
         splits |= _eigen(gatherer)
         splits |= _benchmark(gatherer) if gatherer.files.annotated_drives() else {}
-        for path in _each_once([*lists_beside(layout.root), *lists]):
-            name = split_name(path)
-            if name in splits:
-                raise DataError(f"two lists are called {path.stem}; rename {path}")
-            splits[name], unreadable = take_list(gatherer, path)
-            problems += unreadable
+        used = _each_once([*lists_beside(layout.root), *lists])
+        listed, unreadable = _listed(gatherer, used)
+        splits |= listed
+        problems += unreadable
+    elif lists:
+        raise DataError(f"{layout.root} has no raw drives for the frames of {lists[0]}")
     for name, folder, read in (
         ("selection", layout.selection, selection_records),
         ("benchmark_test", layout.anonymous, anonymous_records),
@@ -83,7 +87,8 @@ def prepare(root: Path, out: Path, lists: Sequence[Path] = ()) -> Manifest:
     problems += gatherer.problems
     problems += _not_told(splits, problems)
     splits = {name: records for name, records in splits.items() if records}
-    return Manifest("kitti", str(layout), layout.root, splits, problems=tuple(problems))
+    words = filter(None, (str(layout), unused_lists([layout.root], used, is_list_line)))
+    return Manifest("kitti", "; ".join(words), layout.root, splits, problems=tuple(problems))
 
 
 def _eigen(gatherer: Gatherer) -> Splits:
@@ -123,6 +128,18 @@ def _benchmark(gatherer: Gatherer) -> Splits:
         name: gatherer.take(name, wanted)
         for name, wanted in (("benchmark_train", training), ("benchmark_validation", validation))
     }
+
+
+def _listed(gatherer: Gatherer, paths: Sequence[Path]) -> tuple[Splits, list[str]]:
+    splits: Splits = {}
+    problems: list[str] = []
+    for path in paths:
+        name = split_name(path)
+        if name in splits:
+            raise DataError(f"two lists are called {path.stem}; rename {path}")
+        splits[name], unreadable = take_list(gatherer, path)
+        problems += unreadable
+    return splits, problems
 
 
 def _absent(layout: Layout) -> list[str]:

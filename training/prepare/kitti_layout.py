@@ -16,6 +16,8 @@ ANNOTATED_FOLDERS = ("data_depth_annotated", "gts", "gt_depth", "")
 OFFICIAL_FOLDERS = ("train", "val", "")
 SELECTION_FOLDERS = ("depth_selection", "data_depth_selection/depth_selection", "")
 SELECTION, ANONYMOUS = "val_selection_cropped", "test_depth_prediction_anonymous"
+# Folders of depth_selection/ that a user may name instead of it.
+_CROPPED_SETS = (SELECTION, ANONYMOUS, "test_depth_completion_anonymous")
 
 _DATE = re.compile(r"\d{4}_\d\d_\d\d")
 DRIVE = re.compile(r"\d{4}_\d\d_\d\d_drive_\d{4}_sync")
@@ -57,9 +59,12 @@ def find(root: Path) -> Layout | None:
     """Recognise KITTI in a folder; None if there is nothing of it.
 
     Raw drives, annotated maps and the two cropped sets are looked for in the folders named above,
-    in that order; annotated maps may be apart in train/ and val/, merged, or in the raw drives.
+    in that order; annotated maps may be apart in train/ and val/, merged, or in the raw drives. One
+    of the cropped sets stands for the folder that it is in.
     """
     root = root.absolute()
+    if root.name in _CROPPED_SETS and root.is_dir():
+        root = root.parent
     raw = next((name for name in RAW_FOLDERS if any(raw_drives(root / name))), None)
     annotated = tuple(
         joined(name, part)

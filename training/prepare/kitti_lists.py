@@ -18,6 +18,7 @@ from training.prepare.kitti_files import CameraName
 from training.prepare.kitti_gather import Gatherer, Truth, Wanted, ranges
 from training.prepare.kitti_layout import DRIVE, names_in
 from training.prepare.kitti_split import Frame
+from training.prepare.lists import first_line, list_lines
 
 _PATH = re.compile(
     rf"(?:.*/)?({DRIVE.pattern})/(?:.*/)?image_(02|03)/(?:data/)?(\d{{10}})\.(?:png|jpe?g)"
@@ -30,7 +31,7 @@ _FORMS = (
 def lists_beside(root: Path) -> tuple[Path, ...]:
     """Return the .txt files directly in a folder whose first line is one of a list."""
     texts = (root / name for name in names_in(root) if name.endswith(".txt"))
-    return tuple(path for path in texts if path.is_file() and _starts_as_list(path))
+    return tuple(path for path in texts if path.is_file() and is_list_line(first_line(path)))
 
 
 def split_name(path: Path) -> str:
@@ -45,7 +46,7 @@ def take_list(gatherer: Gatherer, path: Path) -> tuple[tuple[Record, ...], list[
         DataError: the file cannot be read, or none of its lines can.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = list_lines(path)
     except OSError as error:
         raise DataError(f"no list at {path}: {error.strerror}") from error
     wanted: list[Wanted] = []
@@ -84,6 +85,15 @@ def read_line(line: str) -> tuple[Wanted, ...]:
     return tuple(_wanted(image, depth, line) for image, depth in pairs)
 
 
+def is_list_line(line: str) -> bool:
+    """Return whether a line is one of a list of KITTI."""
+    try:
+        read_line(line)
+    except DataError:
+        return False
+    return True
+
+
 def _wanted(image: str, depth: str, line: str) -> Wanted:
     found = _PATH.fullmatch(image)
     if found is None or (depth != "None" and not _same(found, _PATH.fullmatch(depth))):
@@ -95,12 +105,3 @@ def _wanted(image: str, depth: str, line: str) -> Wanted:
 
 def _same(image: re.Match[str], depth: re.Match[str] | None) -> bool:
     return depth is not None and image.groups() == depth.groups()
-
-
-def _starts_as_list(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        try:
-            read_line(next((line for line in file if line.strip()), ""))
-        except DataError:
-            return False
-    return True

@@ -1,4 +1,9 @@
-"""No scene, drive or picture may be in training and in what the training is judged by."""
+"""No scene, drive or picture may be in training and in what the training is judged by.
+
+A KITTI list of the user is for training unless one of the words in its name is test, val, valid,
+validation or eval. Eigen's test judges it, or the benchmark's tests if it has `benchmark` in its
+name, and so do the user's lists whose names begin alike.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,14 @@ from training.manifest import Manifest, Record
 
 _ROLE = re.compile(r"train|validation|test|selection")
 # KITTI's 1000 selected frames are from the benchmark's validation drives.
-_FAMILY_OF_SELECTION = "benchmark_"
+_BENCHMARK, _EIGEN = "benchmark_", "eigen_"
+_LIST = "list_"
+_ROLE_OF_WORD = {"test": "test"} | dict.fromkeys(
+    ("val", "valid", "validation", "eval"), "validation"
+)
+_LIST_ROLE = re.compile(r"train|val|test|eval")
+_WORD = re.compile(r"[a-z]+")
+_HOW_TO_NAME = "; a list to test on has `test` or `val` in its name"
 
 
 def held_out_for(training: str, splits: Mapping[str, object]) -> tuple[str, ...]:
@@ -19,7 +31,8 @@ def held_out_for(training: str, splits: Mapping[str, object]) -> tuple[str, ...]
 
     Splits of one name up to its role belong together: eigen_train with eigen_test, not with
     benchmark_test (KITTI's two ways to split cross each other). A split named ..._all contains the
-    validation frames on purpose, so only its tests count.
+    validation frames on purpose, so only its tests count; so do published lists, which are judged
+    by Eigen's or the benchmark's tests.
     """
     if _role(training) != "train":
         return ()
@@ -30,7 +43,17 @@ def held_out_for(training: str, splits: Mapping[str, object]) -> tuple[str, ...]
     ]
     if training.endswith("_all"):
         judges = [name for name in judges if _role(name) != "validation"]
+    if training.startswith(_LIST):
+        # Monodepth2's split eigen_benchmark is Eigen's.
+        own = _BENCHMARK if "benchmark" in training and "eigen" not in training else _EIGEN
+        tests = [name for name in splits if is_test(name) and _family(name) == own]
+        return (*tests, *judges)
     return tuple(judges)
+
+
+def is_test(split: str) -> bool:
+    """Return whether a split is there to test on, and neither for training nor for validation."""
+    return _role(split) in ("test", "selection")
 
 
 def without_leaks(manifest: Manifest, image_digests: Mapping[Record, str]) -> Manifest:
@@ -64,7 +87,8 @@ def _kept(
 ) -> tuple[Record, ...]:
     reasons = {record: reason(record) for record in records}
     for why, count in Counter(filter(None, reasons.values())).items():
-        problems.append(f"{split}: {count} frame{'s' * (count > 1)} left out, {why}")
+        hint = _HOW_TO_NAME if split.startswith(_LIST) else ""
+        problems.append(f"{split}: {count} frame{'s' * (count > 1)} left out, {why}{hint}")
     return tuple(record for record in records if not reasons[record])
 
 
@@ -83,11 +107,16 @@ def _shared_picture(
 
 
 def _role(name: str) -> str:
+    if name.startswith(_LIST):
+        roles = (_ROLE_OF_WORD.get(word) for word in _WORD.findall(name.lower()))
+        return next(filter(None, roles), "train")
     match = _ROLE.search(name)
     return match.group() if match else ""
 
 
 def _family(name: str) -> str:
     if _role(name) == "selection":
-        return _FAMILY_OF_SELECTION
+        return _BENCHMARK
+    if name.startswith(_LIST):
+        return _LIST_ROLE.split(name)[0]
     return _ROLE.split(name)[0]

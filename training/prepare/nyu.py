@@ -16,37 +16,26 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
-
 from mono_depth_ros.errors import DataError
-from mono_depth_ros.world.rooms import ROOM_CAMERA
-from training.datasets.reader import read_picture
-from training.manifest import DepthFile, LabelSet, Manifest, Record, hold_out
+from training.manifest import DepthFile, Manifest, Record, hold_out
 from training.prepare import not_found
-from training.prepare.nyu_frames import (
-    Pair,
-    Pairs,
-    all_pairs,
-    files_below,
-    is_scene,
-    listed_pairs,
-    scene_of,
-)
-from training.prepare.nyu_labelled import DEPTH_SCALE, make_pictures, open_labelled, picture
-from training.prepare.nyu_labels import read_classes
+from training.prepare.lists import unused_lists
+from training.prepare.nyu_frames import Pair, files_below, is_list_line, is_scene, scene_of
+from training.prepare.nyu_labelled import DEPTH_SCALE
 from training.prepare.nyu_layout import (
     ACAN,
-    TEST_LISTS,
     TRAIN_LISTS,
     Layout,
     find,
     find_list,
     frame_folders,
+    list_parents,
 )
-from training.prepare.nyu_mat import CLASSES, PUBLISHED, SPLITS, Tables, read_splits
+from training.prepare.nyu_mat import PUBLISHED, Tables
+from training.prepare.nyu_official import Official, official_frames
+from training.prepare.nyu_part import INTRINSICS, Part, pairs_of, path_from
 
 __all__ = ("find", "held_out_scenes", "prepare")
 
@@ -55,41 +44,7 @@ VALIDATION_SHARE = 0.05
 ACAN_SCALE = 256.0
 
 _PUBLISHED_LINES = 24_231
-_LOOKS = 8
 _NUMBERED = re.compile(r"(\d+)\.(?:jpe?g|png)")
-_INTRINSICS = (ROOM_CAMERA.fx, ROOM_CAMERA.fy, ROOM_CAMERA.cx, ROOM_CAMERA.cy)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Frames of one source.
-
-    Attributes:
-        records: in the order of their list.
-        words: what was found, for the report.
-        problems: what was left out, one line each.
-        held_out: groups for validation, where the source and not their names decides.
-    """
-
-    records: tuple[Record, ...] = ()
-    words: str = ""
-    problems: tuple[str, ...] = ()
-    held_out: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Official:
-    """The official frames.
-
-    Attributes:
-        train795: the labelled training frames.
-        test: the test frames.
-        label_set: of both.
-    """
-
-    train795: Part
-    test: Part
-    label_set: LabelSet = ""
 
 
 def prepare(
@@ -112,22 +67,23 @@ def prepare(
     layout = find(root)
     if layout is None:
         raise not_found(root, "nyu")
-    official = _official(layout, out.resolve(), tables)
+    official = official_frames(layout, out.resolve(), tables)
     training = _training(layout, root.resolve(), train_list)
     everything = training.records or official.train795.records
     by_name = official.train795.records if training.held_out else everything
     held = training.held_out | held_out_scenes(by_name)
     splits = _splits(everything, official, held)
     parts = (training, official.train795, official.test)
+    used = (part.list_file for part in parts if part.list_file is not None)
+    words = (
+        f"NYU Depth V2 in {layout.root}",
+        *dict.fromkeys(part.words for part in parts),
+        _held_words(everything, held),
+        unused_lists(list_parents(layout, root.resolve()), used, is_list_line),
+    )
     return Manifest(
         dataset="nyu",
-        layout="; ".join(
-            (
-                f"NYU Depth V2 in {layout.root}",
-                *dict.fromkeys(part.words for part in parts if part.words),
-                _held_words(everything, held),
-            )
-        ),
+        layout="; ".join(filter(None, words)),
         root=layout.root,
         splits={name: records for name, records in splits.items() if records},
         label_set=official.label_set,
@@ -183,7 +139,7 @@ def _training(layout: Layout, root: Path, train_list: Path | None) -> Part:
     folders = [name for name in frame_folders(layout.scenes) if is_scene(name)]
     files = files_below(layout.scenes, folders)
     train_list = train_list or find_list(layout, root, TRAIN_LISTS)
-    found = _pairs(files, train_list)
+    found = pairs_of(files, train_list)
     records = tuple(_scene_record(layout, pair) for pair in found.pairs)
     if train_list is None:
         words = (
@@ -193,20 +149,16 @@ def _training(layout: Layout, root: Path, train_list: Path | None) -> Part:
         )
     else:
         words = f"{len(records)} pairs of {train_list}; the papers' has {_PUBLISHED_LINES:,}"
-    return Part(records, words, found.problems)
-
-
-def _pairs(files: dict[str, Path], list_file: Path | None) -> Pairs:
-    return all_pairs(files) if list_file is None else listed_pairs(list_file, files)
+    return Part(records, words, found.problems, list_file=train_list)
 
 
 def _scene_record(layout: Layout, pair: Pair) -> Record:
     return Record(
         name=f"{pair.folder}/{pair.number:05d}",
         group=scene_of(pair.folder),
-        image=_path(pair.image, layout.root),
-        intrinsics=_INTRINSICS,
-        depth=DepthFile(_path(pair.depth, layout.root), scale=DEPTH_SCALE),
+        image=path_from(pair.image, layout.root),
+        intrinsics=INTRINSICS,
+        depth=DepthFile(path_from(pair.depth, layout.root), scale=DEPTH_SCALE),
     )
 
 
@@ -225,9 +177,9 @@ def _acan(layout: Layout) -> Part:
         Record(
             name=f"train_rgb/{number:05d}",
             group=groups[position >= first_held],
-            image=_path(images[number], layout.root),
-            intrinsics=_INTRINSICS,
-            depth=DepthFile(_path(depths[number], layout.root), scale=ACAN_SCALE),
+            image=path_from(images[number], layout.root),
+            intrinsics=INTRINSICS,
+            depth=DepthFile(path_from(depths[number], layout.root), scale=ACAN_SCALE),
         )
         for position, number in enumerate(numbers)
     )
@@ -242,122 +194,3 @@ def _acan(layout: Layout) -> Part:
 def _numbered(folder: Path) -> dict[int, Path]:
     matches = ((_NUMBERED.fullmatch(path.name), path) for path in folder.iterdir())
     return {int(match.group(1)): path for match, path in matches if match}
-
-
-def _official(layout: Layout, out: Path, tables: Tables) -> Official:
-    """Return the frames of the .mat, or without it those that somebody else made from it."""
-    if layout.labelled is None:
-        return _official_folders(layout)
-    splits_file = layout.labelled.with_name(SPLITS)
-    if splits_file.is_file():
-        return _labelled(layout, layout.labelled, out / "labelled", tables)
-    problem = (
-        f"{layout.labelled} is not used: {SPLITS}, which says what its test frames are, belongs "
-        f"in {splits_file.parent}"
-    )
-    if not layout.has_pictures:
-        raise DataError(problem)
-    official = _official_folders(layout)
-    return replace(
-        official, test=replace(official.test, problems=(problem, *official.test.problems))
-    )
-
-
-def _labelled(layout: Layout, file: Path, folder: Path, tables: Tables) -> Official:
-    splits = read_splits(file.with_name(SPLITS), tables)
-    classes_file = file.with_name(CLASSES)
-    classes = read_classes(classes_file, tables) if classes_file.is_file() else None
-    problems: tuple[str, ...] = ()
-    if classes is None:
-        problems = (f"no labels: {CLASSES} belongs in {classes_file.parent}",)
-    with open_labelled(file) as frames:
-        if len(frames) != len(splits.train) + len(splits.test):
-            raise DataError(
-                f"{file} has {len(frames)} frames, {SPLITS} beside it is for "
-                f"{len(splits.train) + len(splits.test)}; fetch both again"
-            )
-        scenes = frames.scenes()
-        make_pictures(frames, folder, classes)
-    words = (
-        f"{len(splits.test)} test and {len(splits.train)} labelled training frames of {file}, raw "
-        f"and filled depth, {'without labels' if classes is None else '40 classes'}"
-    )
-    train, test = (
-        tuple(
-            _labelled_record(layout.root, folder, index, scenes[index], classes is not None)
-            for index in indices
-        )
-        for indices in (splits.train, splits.test)
-    )
-    label_set: LabelSet = "" if classes is None else "nyu40"
-    return Official(Part(train, words, problems), Part(test, words, problems), label_set)
-
-
-def _labelled_record(root: Path, folder: Path, index: int, scene: str, with_labels: bool) -> Record:
-    paths = {
-        kind: _path(picture(folder, kind, index), root)
-        for kind in ("rgb", "depth", "filled", "labels40")
-    }
-    return Record(
-        name=f"labelled/{index:05d}",
-        group=scene,
-        image=paths["rgb"],
-        intrinsics=_INTRINSICS,
-        depth=DepthFile(paths["depth"], scale=DEPTH_SCALE),
-        filled=DepthFile(paths["filled"], scale=DEPTH_SCALE),
-        labels=paths["labels40"] if with_labels else "",
-    )
-
-
-def _official_folders(layout: Layout) -> Official:
-    test_list = find_list(layout, layout.root, TEST_LISTS)
-    return Official(_rooms(layout, layout.train795, None), _rooms(layout, layout.test, test_list))
-
-
-def _rooms(layout: Layout, folder: Path | None, list_file: Path | None) -> Part:
-    if folder is None:
-        return Part()
-    is_test = folder == layout.test
-    # Beside the scenes of the depth toolbox only types of room are test frames.
-    names = [name for name in frame_folders(folder) if not (is_test and is_scene(name))]
-    found = _pairs(files_below(folder, names), list_file)
-    filled = _without_holes(found.pairs)
-    records = tuple(_room_record(layout.root, pair, filled and is_test) for pair in found.pairs)
-    words = (
-        f"{len(records)} {'test' if is_test else 'labelled training'} frames in {folder}, "
-        f"{'filled' if filled else 'raw'} depth, no labels"
-        f"{'' if is_test or all(map(is_scene, names)) else ', maybe of scenes held out'}"
-    )
-    return Part(records, words, found.problems)
-
-
-def _room_record(root: Path, pair: Pair, filled: bool) -> Record:
-    """Return a frame; without the .mat only the type of its room is known, not its scene."""
-    depth = DepthFile(_path(pair.depth, root), scale=DEPTH_SCALE)
-    return Record(
-        name=f"labelled/{pair.number:05d}",
-        group=scene_of(pair.folder) if is_scene(pair.folder) else _path(pair.image.parent, root),
-        image=_path(pair.image, root),
-        intrinsics=_INTRINSICS,
-        depth=None if filled else depth,
-        filled=depth if filled else None,
-    )
-
-
-def _without_holes(pairs: Sequence[Pair]) -> bool:
-    """Return whether a look into some depths finds filled ones; both are passed around as test set.
-
-    The sensor leaves holes in every picture, at its border at the latest.
-    """
-    codes = []
-    for pair in pairs[:: max(1, len(pairs) // _LOOKS)][:_LOOKS]:
-        try:
-            codes.append(read_picture(pair.depth, cv2.IMREAD_UNCHANGED))
-        except DataError:
-            continue
-    return bool(codes) and all(code.all() for code in codes)
-
-
-def _path(path: Path, root: Path) -> str:
-    """Return a path from the root; an absolute one for what is made elsewhere."""
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()

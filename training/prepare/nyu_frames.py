@@ -6,16 +6,18 @@ differ in columns, leading slashes and what comes before <folder>; folder and na
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from mono_depth_ros.errors import DataError
+from training.prepare.lists import list_lines
 
 COLUMNS = (2, 3, 5)
 
-_IMAGE = re.compile(r"rgb_(\d+)\.(?:jpe?g|png)")
+_IMAGE = re.compile(r"rgb_\d+\.(?:jpe?g|png)")
 _DEPTH = re.compile(r"sync_depth_\d+\.png")
 _SCENE = re.compile(r"(.+_\d+)[a-z]?")
 
@@ -93,21 +95,22 @@ def all_pairs(files: Mapping[str, Path]) -> Pairs:
 def listed_pairs(path: Path, files: Mapping[str, Path]) -> Pairs:
     """Return the pairs of a list file in its order.
 
-    A line has 2, 3 or 5 columns: picture, depth or None, focal length (ignored: all have the same
-    camera), and the right camera's (ignored: there is none). Paths may begin with a slash.
+    A line has 2, 3 or 5 columns: picture, depth or None, focal length or None (not needed: all have
+    the same camera), and the right camera's (ignored: there is none). Paths may begin with a slash,
+    and backslashes do, too.
 
     Args:
         path: of the list.
         files: from `files_below`.
 
     Raises:
-        DataError: the list is no text, or not one of its files is on disk.
+        DataError: the list cannot be read, or not one of its files is on disk.
     """
     pairs: dict[str, Pair] = {}
     problems = []
     for number, line in enumerate(_lines(path), start=1):
         try:
-            pair = _listed(line.split(), files) if line.strip() else None
+            pair = _listed(_columns(line), files) if line.strip() else None
         except DataError as error:
             problems.append(f"{path.name}, line {number} left out: {error}")
             continue
@@ -123,9 +126,19 @@ def listed_pairs(path: Path, files: Mapping[str, Path]) -> Pairs:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return list_lines(path)
+    except OSError as error:
         raise DataError(f"the list {path} cannot be read: {error}; fetch it again") from error
+
+
+def is_list_line(line: str) -> bool:
+    """Return whether a line is one of a list of NYU Depth V2."""
+    columns = _columns(line)
+    return len(columns) in COLUMNS and bool(_IMAGE.fullmatch(columns[0].rpartition("/")[2]))
+
+
+def _columns(line: str) -> list[str]:
+    return line.replace("\\", "/").split()
 
 
 def _listed(columns: list[str], files: Mapping[str, Path]) -> Pair:
@@ -133,10 +146,24 @@ def _listed(columns: list[str], files: Mapping[str, Path]) -> Pair:
         raise DataError(f"{len(columns)} columns, need {', '.join(map(str, COLUMNS))}")
     if columns[1] == "None":
         raise DataError(f"{columns[0]} has no depth")
+    if len(columns) > 2 and columns[2] != "None" and not _is_number(columns[2]):
+        raise DataError(f"{columns[2]!r} is no focal length; need a number or None")
     image, depth = (files.get(_key(column)) for column in columns[:2])
-    if image is None or depth is None or not _IMAGE.fullmatch(image.name):
-        raise DataError(f"{columns[0] if image is None else columns[1]} is missing")
-    return _pair(image, depth)
+    if image is None or not _IMAGE.fullmatch(image.name):
+        raise DataError(f"{columns[0]} is missing")
+    if depth is None or not _DEPTH.fullmatch(depth.name):
+        raise DataError(f"{columns[1]} is missing")
+    pair = _pair(image, depth)
+    if (pair.folder, pair.number) != (depth.parent.name, _number(depth)):
+        raise DataError(f"{columns[0]} and {columns[1]} are of two frames")
+    return pair
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _key(column: str) -> str:
@@ -144,6 +171,8 @@ def _key(column: str) -> str:
 
 
 def _pair(image: Path, depth: Path) -> Pair:
-    match = _IMAGE.fullmatch(image.name)
-    assert match is not None
-    return Pair(image.parent.name, int(match.group(1)), image, depth)
+    return Pair(image.parent.name, _number(image), image, depth)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("_")[2])

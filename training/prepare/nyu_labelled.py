@@ -18,6 +18,7 @@ import numpy.typing as npt
 from mono_depth_ros.atomic import replacing
 from mono_depth_ros.errors import DataError
 from mono_depth_ros.progress import progress
+from training.prepare.made import is_whole_png
 from training.prepare.nyu_frames import scene_of
 from training.prepare.nyu_labels import nyu40
 from training.prepare.nyu_layout import LABELLED
@@ -125,7 +126,7 @@ def open_labelled(path: Path) -> Iterator[LabelledFrames]:
 def make_pictures(
     frames: LabelledFrames, folder: Path, classes: npt.NDArray[np.uint8] | None
 ) -> None:
-    """Write every frame's pictures that are not there yet; `picture` says where.
+    """Write every frame's pictures that are not there yet, or cut off; `picture` says where.
 
     Args:
         frames: of the open file.
@@ -148,8 +149,7 @@ def make_pictures(
     for index in progress(range(len(frames)), len(frames), "pictures of the .mat"):
         for kind, make in makers.items():
             path = picture(folder, kind, index)
-            # Pictures appear complete or not at all; only a loss of power leaves an empty one.
-            if not path.is_file() or path.stat().st_size == 0:
+            if not is_whole_png(path):
                 _write(path, make(index))
 
 

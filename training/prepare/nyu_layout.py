@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from training.prepare.lists import LIST_FOLDERS
 from training.prepare.nyu_frames import has_frames, is_scene
 
 LABELLED = "nyu_depth_v2_labeled.mat"
@@ -19,7 +20,6 @@ TRAIN_LISTS = ("nyudepthv2_train_files_with_gt.txt", "nyu_train.txt", "nyudepthv
 TEST_LISTS = ("nyudepthv2_test_files_with_gt.txt", "nyu_test.txt", "nyudepthv2/test_list.txt")
 
 _BELOW = (".", "nyu_depth_v2", "nyu")
-_LIST_FOLDERS = (".", "train_test_inputs", "splits", "filenames")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,18 @@ def find_list(layout: Layout, root: Path, names: Sequence[str]) -> Path | None:
         root: what the user called the data set's folder.
         names: `TRAIN_LISTS` or `TEST_LISTS`.
     """
-    parents = dict.fromkeys((layout.root, root, layout.root.parent))
     return _first(
         path
-        for parent in parents
-        for folder in _LIST_FOLDERS
+        for parent in list_parents(layout, root)
+        for folder in (".", *LIST_FOLDERS)
         for name in names
         if (path := parent / folder / name).is_file()
     )
+
+
+def list_parents(layout: Layout, root: Path) -> tuple[Path, ...]:
+    """Return the folders that lists may lie in, or in a folder for lists below."""
+    return tuple(dict.fromkeys((layout.root, root, layout.root.parent)))
 
 
 def frame_folders(parent: Path) -> Iterator[str]:

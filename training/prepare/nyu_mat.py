@@ -53,7 +53,7 @@ class Tables:
         795, 551_687, "3e06f93e72a123ac410290a2cd39492ab1db8f922e19871ef292ba6f5048c30e"
     )
     test: Fingerprint = Fingerprint(
-        654, 498_838, "2eee7c27e622efec02adeaeb4b46566781fffd5e057d100ee98ca977cf0d0a5"
+        654, 498_838, "2eeec7e27c622efec02adeaeb4b46566781fffd5e057d100ee98ca977cf0d0a5"
     )
     classes: Fingerprint = Fingerprint(
         894, 34_765, "9c75cdc1ff39748751966fe8d8493b1d2ca3acda9ec861b2f70f52221d65a7bd"

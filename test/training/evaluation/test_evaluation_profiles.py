@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from small_data import info, make_data
 
 from mono_depth_ros.errors import ConfigError, DataError
-from training.evaluation.profiles import default_profiles, describe, make_jobs, read_profile
+from training.evaluation.predict import Answer
+from training.evaluation.profiles import Job, default_profiles, describe, make_jobs, read_profile
+from training.evaluation.report import evaluation_lines
+from training.evaluation.run import evaluate
 from training.manifest import DepthFile, Manifest, Record
 
 
@@ -114,3 +119,39 @@ def test_the_description_says_what_numbers_depend_on():
     text = describe(read_profile("kitti-garg-kb@50", "kitti"))
     for part in ("kb frame", "crop garg", "0.001 to 50 m, ends excluded", "clamped to 0.001-50"):
         assert part in text
+
+
+class TestLabelsAlone:
+    """Cityscapes without its disparity is scored for classes."""
+
+    def manifest(self, *records):
+        return Manifest("cityscapes", "", Path("/"), {"validation": records}, "cityscapes")
+
+    def test_images_with_labels_are_looked_at(self):
+        labelled = record("a", depth=None, labels="labels")
+        manifest = self.manifest(labelled, record("b", depth=None))
+        (profile,), absent = default_profiles(manifest)
+        assert (profile.name, profile.split, absent) == ("lidar", "validation", [])
+        assert make_jobs(manifest, [profile]) == [Job(labelled, {})]
+
+    def test_another_truth_is_not_overlooked(self):
+        manifest = self.manifest(record("a", depth=None, filled="dense", labels="labels"))
+        with pytest.raises(DataError, match="nothing to score against"):
+            default_profiles(manifest)
+        with pytest.raises(DataError, match="choose another profile"):
+            make_jobs(manifest, [read_profile("lidar", "cityscapes")])
+
+    def test_their_classes_are_scored(self, tmp_path):
+        labels = np.array([[0, 0, 0, 1], [1, 1, 1, 255]], np.uint8)
+        rows = [("a", np.zeros((2, 4), np.uint8), None, labels)]
+        manifest = make_data(tmp_path, "cityscapes", {"validation": rows}, "cityscapes")
+        classes = ("road", "sidewalk", *(f"other {n}" for n in range(17)))
+        about = info(settings={"semantics": "cityscapes"}, classes=classes)
+        answer = Answer(np.ones((2, 4), np.float32), np.zeros((2, 4), np.int16))
+        evaluation = evaluate(lambda *_: answer, manifest, info=about)
+        # All is called road: 3 of 7 pixels are. IoU 3/7 and 0.
+        assert evaluation.semantics.pixel_accuracy == pytest.approx(3 / 7)
+        assert evaluation.semantics.mean_iou == pytest.approx(3 / 14)
+        lines = "\n".join(evaluation_lines(evaluation, "tiny"))
+        assert "pixel accuracy 0.4286" in lines
+        assert "lidar: depth of cityscapes" in lines and "1 without truth" in lines

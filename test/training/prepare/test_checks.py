@@ -23,17 +23,17 @@ def write_picture(path, values):
     assert cv2.imwrite(str(path), values)
 
 
-def random_picture(seed):
-    return np.random.default_rng(seed).integers(0, 255, (*SIZE, 3), np.uint8)
+def random_picture(seed, size=SIZE):
+    return np.random.default_rng(seed).integers(0, 255, (*size, 3), np.uint8)
 
 
-def write_frame(root, number, depth_m=3.0, labels=7, scale=256.0):
+def write_frame(root, number, depth_m=3.0, labels=7, scale=256.0, size=SIZE):
     name = f"{number:03d}"
-    write_picture(root / f"rgb/{name}.png", random_picture(number))
-    code = np.full(SIZE, round(depth_m * scale), np.uint16)
+    write_picture(root / f"rgb/{name}.png", random_picture(number, size))
+    code = np.full(size, round(depth_m * scale), np.uint16)
     code[0] = 0
     write_picture(root / f"depth/{name}.png", code)
-    write_picture(root / f"labels/{name}.png", np.full(SIZE, labels, np.uint8))
+    write_picture(root / f"labels/{name}.png", np.full(size, labels, np.uint8))
     depth = DepthFile(f"depth/{name}.png", "linear", scale)
     return Record(
         name, f"g{number}", f"rgb/{name}.png", INTRINSICS, depth, None, f"labels/{name}.png"
@@ -155,6 +155,16 @@ def test_a_bad_second_depth_counts_too(tmp_path, frames):
     assert "nowhere.png is missing" in checked.problems[0]
 
 
+def test_the_hash_is_of_the_second_depth_too(tmp_path, frames):
+    filled = replace(frames[0].depth, path="depth/filled.png")
+    write_picture(tmp_path / filled.path, np.full(SIZE, 800, np.uint16))
+    record = replace(frames[0], filled=filled)
+    (checked,) = check(manifest_of(tmp_path, [record])).records("train")
+    paths = (record.image, record.depth.path, filled.path, record.labels)
+    data = b"".join((tmp_path / path).read_bytes() for path in paths)
+    assert checked.sha256 == hashlib.sha256(data).hexdigest()[:16]
+
+
 def test_a_split_that_loses_all_its_frames_is_dropped_and_named(tmp_path, frames):
     damage("no image", tmp_path, frames[1])
     checked = check(manifest_of(tmp_path, frames, test=(frames[1],)))
@@ -206,14 +216,100 @@ def test_disparity_is_judged_by_its_metres(tmp_path):
     assert "4.92e+03 m" in checked.problems[0]
 
 
+class TestTooNear:
+    """Depth that every picture alone could have, and not all of them."""
+
+    def records(self, root, written, read, depths_m, first=0):
+        frames = [write_frame(root, first + n, d, scale=written) for n, d in enumerate(depths_m)]
+        return [replace(f, depth=replace(f.depth, scale=read)) for f in frames]
+
+    @pytest.mark.parametrize(
+        ("dataset", "written", "read", "depths_m", "expected"),
+        [
+            # Medians of 0.64, 0.77 and 2.3 m: the sensor's farthest 9 m look like 2.3 m.
+            ("nyu", 256, 1000, (2.5, 3.0, 9.0), ("0.768 m", "beyond 3 m", "256 codes per metre")),
+            # 4.7, 5.5 and 31 m.
+            ("kitti", 100, 256, (12, 14, 80), ("5.47 m", "beyond 40 m", "100 codes per metre")),
+            ("kitti", 50, 256, (12, 14, 80), ("2.73 m", "another scale")),
+        ],
+    )
+    def test_all_of_it_is_left_out_in_one_line(
+        self, tmp_path, dataset, written, read, depths_m, expected
+    ):
+        frames = self.records(tmp_path, written, read, depths_m)
+        checked = check(manifest_of(tmp_path, frames, dataset))
+        assert checked.splits == {}
+        first, second = checked.problems
+        assert first.startswith("all 3 frames with depth left out: ")
+        assert f"read with scale {read:g} half of them have a median below" in first
+        assert first.endswith(f"write them again with {read:g}")
+        assert all(words in first for words in expected)
+        assert second == "train has no frames, it is not written"
+
+    def test_one_far_picture_clears_all(self, tmp_path):
+        frames = self.records(tmp_path, 1000, 1000, (0.7, 0.8, 3.1))
+        assert check(manifest_of(tmp_path, frames)).problems == ()
+        code = np.full(SIZE, 800, np.uint16)
+        # 3 of 192 pixels are 1.6 %, 4 are 2.1 %.
+        for pixels, problems in ((3, 2), (4, 0)):
+            code[0, :pixels] = 3100
+            write_picture(tmp_path / frames[2].depth.path, code)
+            assert len(check(manifest_of(tmp_path, frames)).problems) == problems
+
+    @pytest.mark.parametrize(("dataset", "depths_m"), [("nyu", (0.9, 1.1, 2.9)), ("kitti", (9, 8))])
+    def test_a_near_scene_is_none(self, tmp_path, dataset, depths_m):
+        frames = self.records(tmp_path, 256, 256, depths_m)
+        assert check(manifest_of(tmp_path, frames, dataset)).problems == ()
+
+    def test_scales_and_tests_are_judged_apart(self, tmp_path):
+        wrong = self.records(tmp_path, 256, 1000, (2.5, 3.0))
+        right = self.records(tmp_path, 1000, 1000, (2.5, 5.0), first=2)
+        export = self.records(tmp_path, 256, 256, (2.5, 5.0), first=4)
+        checked = check(manifest_of(tmp_path, [*wrong, *export], test=tuple(right)))
+        assert [r.name for r in checked.records("train")] == ["004", "005"]
+        assert [r.name for r in checked.records("test")] == ["002", "003"]
+        (problem,) = checked.problems
+        assert problem.startswith("all 2 frames with depth left out")
+
+    def test_filled_depth_counts_where_there_is_no_other(self, tmp_path):
+        frames = self.records(tmp_path, 256, 1000, (2.5, 3.0))
+        filled = [replace(frame, depth=None, filled=frame.depth) for frame in frames]
+        checked = check(manifest_of(tmp_path, (), test=tuple(filled)))
+        assert checked.problems[0].startswith("all 2 test frames left out")
+
+
+class TestSizes:
+    def test_a_picture_of_another_size_is_named(self, tmp_path, frames):
+        small = write_frame(tmp_path, 4, size=(6, 8))
+        checked = check(manifest_of(tmp_path, [*frames, small]))
+        assert [record.name for record in checked.records("train")] == ["000", "001", "002", "003"]
+        assert checked.problems == (
+            "004 left out: rgb/004.png is 6x8, other pictures of its camera are 12x16; fetch it "
+            "again",
+        )
+        assert check(manifest_of(tmp_path, [*frames, small]), "files").problems == ()
+
+    def test_of_two_the_larger_is_right(self, tmp_path, frames):
+        small = write_frame(tmp_path, 4, size=(6, 8))
+        checked = check(manifest_of(tmp_path, [small, frames[0]]))
+        assert [record.name for record in checked.records("train")] == ["000"]
+
+    def test_other_cameras_and_test_pictures_have_their_own(self, tmp_path, frames):
+        small = write_frame(tmp_path, 4, size=(6, 8))
+        other = replace(small, intrinsics=(10.0, 10.0, 4.0, 3.0))
+        assert check(manifest_of(tmp_path, [*frames, other])).problems == ()
+        assert check(manifest_of(tmp_path, frames, test=(small,))).problems == ()
+
+
 class TestLabelBase:
     def test_labels_that_never_reach_40_have_the_wrong_base(self, tmp_path):
         frames = [write_frame(tmp_path, number, labels=38 + number) for number in range(2)]
         plain = replace(write_frame(tmp_path, 2), labels="")
         checked = check(manifest_of(tmp_path, [*frames, plain]))
         assert [record.name for record in checked.records("train")] == ["002"]
-        assert len(checked.problems) == 2
-        assert all("0 must be void and 1 to 40" in problem for problem in checked.problems)
+        (problem,) = checked.problems
+        assert problem.startswith("all 2 frames with labels left out")
+        assert "0 must be void and 1 to 40" in problem
 
     def test_one_picture_with_40_clears_all(self, tmp_path):
         frames = [write_frame(tmp_path, number, labels=38 + number) for number in range(3)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from layouts.stereo2015 import street_depth
 from mono_depth_ros.errors import DataError
 from training.datasets.reader import PreparedReader
 from training.manifest import Record
+from training.prepare.checks import check
 from training.prepare.cityscapes import NOMINAL_INTRINSICS, few, find, prepare
 from training.prepare.cityscapes_labels import to_train_ids
 
@@ -92,6 +94,16 @@ def test_made_pictures_are_kept_and_made_again_when_their_source_is_newer(tmp_pa
     assert (PreparedReader(manifest).labels(record) == 0).all()
 
 
+@pytest.mark.parametrize("kept", [0, 5, 60, -1])
+def test_made_pictures_that_were_cut_off_are_made_again(tmp_path, kept):
+    root, out = write(tmp_path / "cs"), tmp_path / "out"
+    made = Path(prepare(root, out).records("validation")[0].labels)
+    whole = made.read_bytes()
+    made.write_bytes(whole[:kept])
+    assert check(prepare(root, out)).problems == ()
+    assert made.read_bytes() == whole
+
+
 def test_a_damaged_label_picture_costs_its_frame(tmp_path):
     root, out = write(tmp_path / "cs"), tmp_path / "out"
     sources = sorted(root.glob("gtFine/train/*/*_labelIds.png"))
@@ -101,7 +113,7 @@ def test_a_damaged_label_picture_costs_its_frame(tmp_path):
     manifest = prepare(root, out)
     assert [record.name for record in manifest.records("train")] == ["bochum_000001_000019"]
     assert manifest.records("train200") == manifest.records("train")
-    for expected in ("cannot be decoded", "label ids are (H, W) uint8", "is missing"):
+    for expected in ("neither JPEG nor PNG", "label ids are (H, W) uint8", "is missing"):
         assert sum(expected in problem for problem in manifest.problems) == 1
 
 
@@ -121,18 +133,69 @@ def test_without_some_archives(tmp_path):
     assert find(tmp_path) is None
 
 
-def test_damaged_cameras_cost_their_frames(tmp_path):
-    root = write(tmp_path)
+def break_cameras(root):
     cameras = sorted(root.glob("camera/train/*/*_camera.json"))
     cameras[0].write_text("{")
     cameras[1].write_text(cameras[1].read_text().replace('"baseline": 0.2', '"baseline": -0.2'))
     cameras[2].unlink()
+
+
+CAMERA_PROBLEMS = ("no Cityscapes camera", "impossible", "cannot read")
+
+
+def test_damaged_cameras_cost_the_depth_of_frames_with_labels(tmp_path):
+    root = write(tmp_path)
+    break_cameras(root)
+    manifest = prepare(root, tmp_path / "out")
+    records = manifest.records("train")
+    assert [record.depth is None for record in records] == [True, True, True, False]
+    assert all(record.labels for record in records)
+    assert [r.intrinsics == NOMINAL_INTRINSICS for r in records] == [True, True, True, False]
+    for problem, expected in zip(manifest.problems, CAMERA_PROBLEMS, strict=True):
+        assert problem.startswith("depth of ") and expected in problem
+
+
+def test_damaged_cameras_cost_frames_without_labels(tmp_path):
+    root = write(tmp_path, parts=("leftImg8bit", "disparity", "camera"))
+    break_cameras(root)
     manifest = prepare(root, tmp_path / "out")
     assert len(manifest.records("train")) == 1
-    for problem, expected in zip(
-        manifest.problems, ("no Cityscapes camera", "impossible", "cannot read"), strict=True
-    ):
-        assert expected in problem
+    for problem, expected in zip(manifest.problems, CAMERA_PROBLEMS, strict=True):
+        assert " left out: " in problem and expected in problem
+
+
+@pytest.mark.parametrize("depth", ["files", "contents"])
+def test_bad_disparity_costs_the_depth_of_frames_with_good_labels(tmp_path, depth):
+    root = write(tmp_path)
+    disparities = sorted(root.glob("disparity/train/*/*.png"))
+    disparities[0].unlink()
+    disparities[1].write_bytes(b"")
+    disparities[2].write_bytes(b"")
+    next(root.glob("gtFine/train/bochum/*_000000_*_labelIds.png")).unlink()
+    checked = check(prepare(root, tmp_path / "out"), depth)
+    records = checked.records("train")
+    assert [(r.name[:13], r.depth is None) for r in records] == [
+        ("aachen_000000", True),
+        ("aachen_000001", True),
+        ("bochum_000001", False),
+    ]
+    assert checked.records("train200") == records
+    assert [bool(record.sha256) for record in records] == [depth == "contents"] * 3
+    told = [line for line in checked.problems if line.startswith("depth of ")]
+    assert told == [
+        "depth of aachen_000001_000019 left out: disparity/train/aachen/"
+        "aachen_000001_000019_disparity.png is empty (0 bytes); fetch it again",
+        "depth of aachen_000000_000019 left out: disparity/train/aachen/"
+        "aachen_000000_000019_disparity.png is missing",
+    ]
+
+
+def test_bad_disparity_costs_frames_without_labels(tmp_path):
+    root = write(tmp_path, parts=("leftImg8bit", "disparity", "camera"))
+    next(root.glob("disparity/train/*/*.png")).write_bytes(b"")
+    checked = check(prepare(root, tmp_path / "out"))
+    assert len(checked.records("train")) == 3
+    assert " left out: disparity/" in checked.problems[0]
 
 
 def test_train200_does_not_depend_on_what_else_is_there():

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts.kitti import TEST, TRAINING, write_kitti
+from layouts.kitti import TEST, TRAINING, write_kitti, write_selection
 
 from mono_depth_ros.errors import DataError
+from training.prepare.checks import check
 from training.prepare.kitti import prepare
 from training.prepare.kitti_gather import Wanted, ranges
 from training.prepare.kitti_lists import read_line
@@ -128,6 +129,48 @@ def test_lists_in_the_root_are_taken_and_other_texts_left(tmp_path):
     assert [name for name in manifest.splits if name.startswith("list_")] == [
         "list_kitti_eigen_test"
     ]
+
+
+def test_frames_of_test_drives_leave_a_list_to_train_on(root, tmp_path):
+    lines = [f"{image(n, k)} {truth(n, k)}" for n, k in ((TRAINING, 5), (TEST, 6), (TEST, 9))]
+    for name, kept in (("mine", 1), ("my_val", 3)):
+        manifest = check(splits_of(root, tmp_path, "\n".join(lines), name), "files")
+        assert len(manifest.records(f"list_{name}")) == kept
+        told = [line for line in manifest.problems if line.startswith(f"list_{name}: ")]
+        assert len(told) == (name == "mine")
+    manifest = check(splits_of(root, tmp_path, "\n".join(lines), "mine"), "files")
+    assert manifest.problems[0].startswith(
+        f"list_mine: 2 frames left out, {TEST} is in eigen_test too"
+    )
+
+
+def test_a_mark_before_the_first_line_is_no_part_of_it(root, tmp_path):
+    manifest = splits_of(root, tmp_path, f"\ufeff{image()} {truth()}\n")
+    assert len(manifest.splits["list_train"]) == 1
+    assert not any("unreadable" in problem for problem in manifest.problems)
+
+
+def test_lists_that_lie_about_are_told(tmp_path):
+    write_kitti(tmp_path, size=SIZE)
+    for path in ("splits/eigen/train.txt", "filenames/mine.txt", "splits/nyu.txt", "far/x.txt"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"{image()} {truth()}\n")
+    (tmp_path / "splits/nyu.txt").write_text("/a/rgb_00001.jpg /a/sync_depth_00001.png 518.8579\n")
+    (tmp_path / "root_list.txt").write_text(f"{image()} {truth()}\n")
+    manifest = prepare(tmp_path, tmp_path, lists=[tmp_path / "filenames/mine.txt"])
+    assert {name for name in manifest.splits if name.startswith("list_")} == {
+        "list_mine",
+        "list_root_list",
+    }
+    assert manifest.layout.endswith(
+        f"; lists not used (--list takes them): {tmp_path / 'splits/eigen/train.txt'}"
+    )
+
+
+def test_a_list_needs_raw_drives(tmp_path):
+    write_selection(tmp_path, 1, size=SIZE)
+    with pytest.raises(DataError, match=r"has no raw drives for the frames of .*mine"):
+        prepare(tmp_path, tmp_path, lists=[tmp_path / "mine.txt"])
 
 
 def test_two_lists_of_one_name_are_refused(root, tmp_path):

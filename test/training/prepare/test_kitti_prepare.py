@@ -241,6 +241,24 @@ def test_selection_and_test_images(tmp_path, folder):
     assert "benchmark_test has 3 images; KITTI's has 500" in manifest.problems
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "val_selection_cropped",
+        "test_depth_prediction_anonymous",
+        "test_depth_completion_anonymous",
+    ],
+)
+def test_a_cropped_set_may_be_named_itself(name, tmp_path):
+    write_selection(tmp_path, 2, size=SIZE)
+    write_anonymous(tmp_path, 3, size=SIZE)
+    above = tmp_path / "depth_selection"
+    (above / "test_depth_completion_anonymous").mkdir()
+    assert find(above / name) == find(above)
+    assert counts(prepare(above / name, tmp_path)) == {"selection": 2, "benchmark_test": 3}
+    assert find(tmp_path / "elsewhere" / name) is None
+
+
 def test_selected_frames_without_map_or_intrinsics_are_named(tmp_path):
     write_selection(tmp_path, 3, size=SIZE)
     write_anonymous(tmp_path, 2, size=SIZE)

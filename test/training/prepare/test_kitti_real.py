@@ -18,6 +18,8 @@ from mono_depth_ros.geometry import (
 )
 from training.datasets.reader import PreparedReader
 from training.datasets.velodyne import project_velodyne, read_velodyne_depth
+from training.manifest import DepthFile, Manifest, Record
+from training.prepare.checks import check
 from training.prepare.kitti import prepare
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -61,6 +63,21 @@ def test_annotated_drive_is_recognised(tmp_path):
         assert 0.15 < np.isfinite(depth_m).mean() < 0.25
         assert 3.0 < np.nanmin(depth_m) < 8.0
         assert 60.0 < np.nanmax(depth_m) < 90.0
+
+
+def test_annotated_maps_are_plausible_in_their_scale_and_in_no_other(tmp_path):
+    assert check(prepare(DEPTH, tmp_path)).records("benchmark_train")
+    records = []
+    for record in prepare(DEPTH, tmp_path).records("eigen_train"):
+        code = cv2.imread(str(DEPTH / record.depth.path), cv2.IMREAD_UNCHANGED)
+        path = tmp_path / f"{record.name}.png"
+        cv2.imwrite(str(path), np.rint(code * (100 / 256)).astype(np.uint16))
+        image = str(DEPTH / record.image)
+        records.append(Record(record.name, "a", image, record.intrinsics, DepthFile(str(path))))
+    checked = check(Manifest("kitti", "", tmp_path, {"eigen_train": tuple(records)}))
+    assert checked.splits == {}
+    assert checked.problems[0].startswith("all 12 frames with depth left out")
+    assert "100 codes per metre" in checked.problems[0]
 
 
 def test_raw_drive_is_recognised(tmp_path):

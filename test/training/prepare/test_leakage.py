@@ -23,6 +23,8 @@ KITTI = (
     "selection",
     "list_mine_train",
     "list_mine_test",
+    "list_mine_val",
+    "list_benchmark",
 )
 NYU = (
     "train",
@@ -41,7 +43,16 @@ NYU = (
         ("eigen_train", KITTI, ("eigen_validation", "eigen_test", "eigen_test_velodyne")),
         ("eigen_train_all", KITTI, ("eigen_test", "eigen_test_velodyne")),
         ("benchmark_train", KITTI, ("benchmark_validation", "benchmark_test", "selection")),
-        ("list_mine_train", KITTI, ("list_mine_test",)),
+        (
+            "list_mine_train",
+            KITTI,
+            ("eigen_test", "eigen_test_velodyne", "list_mine_test", "list_mine_val"),
+        ),
+        ("list_latest", KITTI, ("eigen_test", "eigen_test_velodyne")),
+        ("list_benchmark", KITTI, ("benchmark_test", "selection")),
+        ("list_eigen_benchmark", KITTI, ("eigen_test", "eigen_test_velodyne")),
+        ("list_mine_val", KITTI, ()),
+        ("list_kitti_eigen_test", KITTI, ()),
         ("eigen_test", KITTI, ()),
         ("selection", KITTI, ()),
         ("train", NYU, ("validation", "test", "validation795")),
@@ -82,6 +93,21 @@ def test_a_picture_stored_twice_leaves_training():
     assert clean.problems == ("train: 1 frame left out, a.png is the picture c.png of validation",)
     unread = without_leaks(manifest_of(train=(mine, other), validation=(twin,)), {})
     assert unread.problems == ()
+
+
+def test_a_list_loses_the_test_drives_and_the_line_says_how_to_keep_them():
+    mine, theirs = record("a", "drive_0001"), record("b", "drive_0002")
+    manifest = manifest_of(list_mine=(mine, theirs), list_my_test=(theirs,), eigen_test=(theirs,))
+    clean = without_leaks(manifest, {})
+    assert clean.splits == {
+        "list_mine": (mine,),
+        "list_my_test": (theirs,),
+        "eigen_test": (theirs,),
+    }
+    assert clean.problems == (
+        "list_mine: 1 frame left out, drive_0002 is in eigen_test too; a list to test on has "
+        "`test` or `val` in its name",
+    )
 
 
 def test_two_ways_to_split_may_cross():

@@ -146,12 +146,57 @@ def test_bad_lines_are_named_and_the_rest_is_used(bts, tmp_path):
         assert reason in problem
 
 
+def test_lists_of_other_systems(bts, tmp_path):
+    """A mark before the first line, backslashes, CR LF, and a byte that is no UTF-8."""
+    path = tmp_path / "a.txt"
+    lines = [list_line(name, 1) for name in ("kitchen_0028a", "bathroom_0001", "nyu_office_0")]
+    lines = [line.replace("/", "\\").encode() for line in lines]
+    lines.insert(1, b"/kitchen\xe9_0028/rgb_00001.jpg /x/sync_depth_00001.png 518.8579")
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(lines))
+    manifest = prepare(bts, tmp_path, train_list=path)
+    assert names(manifest.splits["train_all"]) == [
+        "kitchen_0028a/00001",
+        "bathroom_0001/00001",
+        "nyu_office_0/00001",
+    ]
+    (problem,) = manifest.problems
+    assert problem.startswith("a.txt, line 2 left out")
+
+
+def test_lines_of_two_frames_or_with_another_third_column(bts, tmp_path):
+    rgb, depth = "/bathroom_0001/rgb_0000{}.jpg", "/bathroom_0001/sync_depth_0000{}.png"
+    lines = [
+        f"{rgb.format(1)} {depth.format(2)} 518.8579",
+        f"{rgb.format(1)} /kitchen_0028a/sync_depth_00001.png 518.8579",
+        f"{rgb.format(1)} {depth.format(1)} train",
+        f"{rgb.format(1)} {depth.format(1)} nan",
+        f"{rgb.format(1)} {rgb.format(1)}",
+        f"{rgb.format(1)} {depth.format(1)} None",
+    ]
+    manifest = prepare(bts, tmp_path, train_list=write_list(tmp_path / "a.txt", lines))
+    assert names(manifest.splits["train_all"]) == ["bathroom_0001/00001"]
+    expected = ("are of two frames", "are of two frames", "'train' is no focal", "'nan' is no")
+    for number, (problem, words) in enumerate(
+        zip(manifest.problems, (*expected, "is missing"), strict=True), start=1
+    ):
+        assert problem.startswith(f"a.txt, line {number} left out: ") and words in problem
+
+
+def test_lists_that_lie_about_are_told(bts, tmp_path):
+    lists = bts.resolve().parent / "train_test_inputs"
+    assert "lists not used" not in prepare(bts, tmp_path).layout
+    path = write_list(tmp_path / "list.txt", scene_lines())
+    manifest = prepare(bts, tmp_path, train_list=path)
+    unused = lists / "nyudepthv2_train_files_with_gt.txt"
+    assert manifest.layout.endswith(f"lists not used (--list takes them): {unused}")
+
+
 def test_list_of_something_else(bts, tmp_path):
     path = write_list(tmp_path / "kitti.txt", ["a/b/1.png c/2.png 721.5", "a/b/2.png None 721.5"])
     with pytest.raises(DataError, match=r"no picture of .*kitti\.txt is on disk \(.*line 1"):
         prepare(bts, tmp_path, train_list=path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no picture of"):
         prepare(bts, tmp_path, train_list=path)
     with pytest.raises(DataError, match="cannot be read"):
         prepare(bts, tmp_path, train_list=tmp_path / "none.txt")
@@ -219,6 +264,17 @@ class TestOfficialFolders:
         for item in manifest.splits["test"]:
             assert item.depth is None
             assert item.filled.path.endswith(f"sync_depth_{item.name[-5:]}.png")
+
+    def test_a_test_frame_in_the_training_folders_leaves_them(self, tmp_path):
+        write_rooms(tmp_path / "official_splits/train", {"bathroom": (0, 1, 3)})
+        write_rooms(tmp_path / "official_splits/test", TEST_ROOMS)
+        manifest = prepare(tmp_path, tmp_path / "out")
+        assert names(manifest.splits["train795_all"]) == ["labelled/00000", "labelled/00003"]
+        assert names(manifest.splits["test"]) == TESTED
+        assert manifest.problems == (
+            "train795_all: 1 frame left out, official_splits/train/bathroom/rgb_00001.jpg is in "
+            "test too, its number is there",
+        )
 
     def test_folders_by_scene_keep_their_scenes(self, tmp_path):
         write_rooms(tmp_path / "official_splits/train", {"kitchen_0028": (1,), "study_0001b": (2,)})
@@ -316,6 +372,24 @@ class TestBesideTheMat:
         manifest = check(prepare(tmp_path, tmp_path / "out", tables=tables), "files")
         assert "study_0009" not in {r.group for r in manifest.splits["train_all"]}
         assert any("study_0009 is in test too" in problem for problem in manifest.problems)
+
+
+REAL = Path(__file__).resolve().parents[4] / "shared/data/rgbd/nyu/metric3d"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real frames of ../shared/data are not here")
+def test_real_frames_are_plausible_in_their_scale_and_in_no_other(tmp_path):
+    scene = tmp_path / "sync/living_room_0001"
+    shutil.copytree(REAL, scene)
+    manifest = prepare(tmp_path, tmp_path / "out")
+    assert check(manifest).problems == ()
+    for path in scene.glob("*.png"):
+        code = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), np.rint(code * 0.256).astype(np.uint16))
+    checked = check(manifest)
+    assert checked.splits == {}
+    assert checked.problems[0].startswith("all 3 frames with depth left out")
+    assert "256 codes per metre" in checked.problems[0]
 
 
 def test_acan_export_is_read_in_its_own_unit_and_its_end_is_held_out(tmp_path):

@@ -8,6 +8,8 @@ import json
 import pytest
 from layouts.bag import write_bag
 from layouts.cityscapes import write_cityscapes
+from layouts.kitti import TEST, TRAINING, write_kitti
+from layouts.nyu import list_line, write_bts, write_list
 from layouts.stereo2015 import write_stereo2015
 
 from mono_depth_ros.cli.main import main as mono_depth
@@ -16,6 +18,7 @@ from training.manifest import read_manifest
 from training.prepare import EXPECTED, KINDS, recognise
 from training.prepare import __main__ as command
 from training.prepare.__main__ import main
+from training.prepare.problems import ABSENT, BAD, LEAKED, kind_of
 
 SIZE = (24, 48)
 
@@ -83,12 +86,83 @@ def test_strict_makes_a_problem_an_error_and_shows_them_all(stereo, tmp_path, ca
     for path in (stereo / "training/disp_occ_0").iterdir():
         path.write_bytes(b"")
     assert prepare("stereo2015", stereo, tmp_path / "out") == 1
-    assert "and 2 more" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "damaged or wrong: 10" in output and "not there: 2" in output
     assert prepare("stereo2015", stereo, tmp_path / "out", "--strict") == 1
     output = capsys.readouterr()
     assert output.out.count("is empty (0 bytes)") == 10
     assert "12 problems, and --strict allows none" in output.err
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_what_spoils_scores_is_told_before_what_is_only_not_there(tmp_path, capsys):
+    frames = {TRAINING: (5, 7), TEST: (6, 9)}
+    root, out = write_kitti(tmp_path / "kitti", frames, size=SIZE), tmp_path / "out"
+    picture = f"2011_09_26/{TRAINING}/image_02/data/0000000005.png"
+    (root / "raw" / picture).write_bytes(b"")
+    image = "2011_09_26/{0}/image_02/data/{1:010d}.png"
+    line = f"{image} {{0}}/proj_depth/groundtruth/image_02/{{1:010d}}.png"
+    write_list(root / "mine.txt", [line.format(TRAINING, 7), line.format(TEST, 9)])
+    assert prepare("kitti", root, out) == 0
+    text = capsys.readouterr().out
+    lines = [line.strip() for line in text[text.index("problems: ") :].splitlines()]
+    problems = read_manifest(out).problems
+    absent = len(problems) - 2
+    assert absent > 80
+    assert lines[0] == f"problems: {len(problems)}"
+    assert lines[1] == "in two splits: 1"
+    assert lines[2].startswith(f"list_mine: 1 frame left out, {TEST} is in eigen_test too")
+    assert lines[3] == "damaged or wrong: 1"
+    assert lines[4] == (
+        f"{TRAINING}_image_02_0000000005 left out: raw/{picture} is empty (0 bytes); fetch it again"
+    )
+    assert lines[5] == f"not there: {absent}"
+    assert lines[7].startswith("eigen_test: no raw/")
+    assert lines[16] == f"and {absent - 10} more, all in manifest.json"
+    assert list(problems[:2]) == [lines[2], lines[4]]
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [
+        ("train: 2 frames left out, kitchen is in test too", LEAKED),
+        ("all 3 frames with depth left out: read with scale 256", BAD),
+        ("001 left out: depth/001.png is empty (0 bytes); fetch it again", BAD),
+        ("a.txt has 3 unreadable lines (2, 4-5), the first is 'x'", BAD),
+        ("001 left out: depth/001.png is missing", ABSENT),
+        ("eigen_train_all: 2011_09_26_drive_0001_sync lacks image_02 in all 98 frames", ABSENT),
+        ("no labels: classMapping40.mat belongs in /data", ABSENT),
+        ("train has no frames, it is not written", ABSENT),
+        ("benchmark_test has 3 images; KITTI's has 500", ABSENT),
+    ],
+)
+def test_what_a_problem_is_about(problem, kind):
+    assert kind_of(problem) == kind
+
+
+class TestLists:
+    def test_the_training_list_of_nyu(self, tmp_path, capsys):
+        root = write_bts(tmp_path)
+        path = write_list(tmp_path / "my list.txt", [list_line("bathroom_0001", 2)])
+        assert prepare("nyu", root, tmp_path / "out", "--list", path) == 0
+        assert f"1 pairs of {path}" in capsys.readouterr().out
+        (record,) = read_manifest(tmp_path / "out").records("train_all")
+        assert record.name == "bathroom_0001/00002"
+        assert prepare("auto", root, tmp_path / "b", "--list", path, "--list", path) == 1
+        assert "nyu takes one list, that of the training" in capsys.readouterr().err
+
+    def test_lists_of_kitti_become_splits(self, tmp_path):
+        root = write_kitti(tmp_path / "kitti", {TRAINING: (5, 6)}, size=SIZE)
+        line = f"2011_09_26/{TRAINING}/image_02/data/0000000006.png None"
+        paths = [write_list(tmp_path / f"{name}.txt", [line]) for name in ("a", "b")]
+        arguments = [part for path in paths for part in ("--list", path)]
+        assert prepare("auto", root, tmp_path / "out", *arguments) == 0
+        splits = read_manifest(tmp_path / "out").splits
+        assert [len(splits[f"list_{name}"]) for name in "ab"] == [1, 1]
+
+    def test_others_take_none(self, stereo, tmp_path, capsys):
+        assert prepare("stereo2015", stereo, tmp_path / "out", "--list", "a.txt") == 1
+        assert "stereo2015 takes no list, got a.txt" in capsys.readouterr().err
 
 
 def test_files_alone_are_not_opened(stereo, tmp_path):
