@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -15,6 +16,9 @@ from mono_depth_ros.models.base import ImageSize
 # The tests' networks are tiny: a second thread costs more in barriers than it saves, and a great
 # deal more on a computer that is busy with something else.
 torch.set_num_threads(1)
+# A busy computer is no reason for a test to fail.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 TINY_PWA = {
     "image_size": {"height": 64, "width": 96},

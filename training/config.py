@@ -59,11 +59,20 @@ class PreparedDataConfig:
         folder: relative to the checkout.
         train: split to learn from.
         validation: split that chooses the best checkpoint; never a test split.
+        depth: false leaves depth out, where only its labels are to teach.
     """
 
     folder: str
     train: str = "train"
     validation: str = "validation"
+    depth: bool = True
+
+    def __post_init__(self) -> None:
+        if "test" in self.validation:
+            raise ConfigError(
+                f"data.prepared: {self.validation} is a test split, which must not choose the best "
+                "checkpoint; name a validation split"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,12 +74,24 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
-    def wrap(self, forward: nn.Module, device: torch.device) -> nn.Module:
-        """Return the module with gradients averaged over all processes."""
+    def any(self, happened: bool) -> bool:
+        """Return whether it happened in one of the processes."""
+        return any(self.lists([happened]))
+
+    def wrap(self, forward: nn.Module, device: torch.device, *, partly: bool) -> nn.Module:
+        """Return the module with gradients averaged over all processes.
+
+        Args:
+            forward: what is trained.
+            device: of its parameters.
+            partly: a step may leave parameters out; looking for them takes time.
+        """
         if self.count == 1:
             return forward
         devices = [device.index] if device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(forward, device_ids=devices)
+        return nn.parallel.DistributedDataParallel(
+            forward, device_ids=devices, find_unused_parameters=partly
+        )
 
 
 @contextmanager

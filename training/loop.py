@@ -1,4 +1,4 @@
-"""One optimiser step, one validation pass, and the order of the training images."""
+"""One optimiser step, and the order of the training images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch.optim import SGD, Adam, AdamW
 from torch.utils.data import DataLoader, Dataset
 
 from mono_depth_ros.errors import ConfigError
-from mono_depth_ros.metrics import DepthErrors, depth_errors, mean_over_images
 from training.config import OptimizerConfig, ParameterGroup
 from training.datasets.prepared import collate
 from training.distributed import Processes
@@ -232,17 +231,3 @@ def take_step(
         torch._foreach_copy_(buffers, before)
         return None
     return total
-
-
-@torch.inference_mode()
-def validate(
-    network: nn.Module, loader: Iterable[dict[str, Tensor]], device: torch.device
-) -> DepthErrors:
-    """Score every image and return the mean over images."""
-    network.eval()
-    errors = []
-    for batch in loader:
-        prediction_m = network(batch["image"].to(device))[:, 0].float().cpu().numpy()
-        target_m = batch["depth_m"][:, 0].numpy()
-        errors += [depth_errors(p, t) for p, t in zip(prediction_m, target_m, strict=True)]
-    return mean_over_images(errors)

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models import DepthNetwork
+from mono_depth_ros.models.base import IGNORED_LABEL
 from training import losses
 from training.losses.attention import Pooling
 from training.losses.depth_aware import AlphaNormaliser, Distance, LambdaMode
 from training.losses.regression import BERHU_FRACTION
+
+_LABELS = "labels"
 
 
 def _require(
@@ -148,6 +151,11 @@ class ObjectiveConfig:
             names = ", ".join(field.name for field in fields(self))
             raise ConfigError(f"loss is empty; give it at least one of {names}")
 
+    @property
+    def learns_depth(self) -> bool:
+        """Whether a loss compares depth, and not labels alone."""
+        return any(_LABELS not in _LOSSES[name][0] for name in self.sections())
+
     def sections(self) -> dict[str, Any]:
         """Return the losses that take part, in the order of the fields."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -160,7 +168,11 @@ def weighted_losses(
     outputs: Mapping[str, Tensor],
     batch: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Return every loss of the recipe times its weight; their sum is what is minimised.
+    """Return the losses of the recipe times their weights; their sum is what is minimised.
+
+    A loss whose truth is on none of the images is left out, so that what it alone trains gets no
+    gradient and stays as it is: Look Deeper freezes one branch on images of the other (supplement,
+    section 1). If that leaves none, all are returned; they are zero.
 
     Args:
         config: which losses.
@@ -172,8 +184,12 @@ def weighted_losses(
     Raises:
         ConfigError: the network or the data do not give what a loss needs.
     """
+    sections = config.sections()
+    comparing = {
+        name: section for name, section in sections.items() if _has_truth(_LOSSES[name][0], batch)
+    }
     result = {}
-    for name, section in config.sections().items():
+    for name, section in (comparing or sections).items():
         needs, compute = _LOSSES[name]
         missing = sorted(set(needs) - set(outputs) - set(batch))
         if missing:
@@ -185,6 +201,13 @@ def weighted_losses(
         weight = settings.pop("weight")
         result[name] = weight * compute(network, {**batch, **outputs}, batch["depth_m"], settings)
     return result
+
+
+def _has_truth(needs: tuple[str, ...], batch: Mapping[str, Tensor]) -> bool:
+    """Return whether a loss finds truth to compare with; missing maps are an error later on."""
+    if _LABELS in needs:
+        return _LABELS not in batch or bool((batch[_LABELS] != IGNORED_LABEL).any())
+    return bool(batch["depth_m"].isfinite().any())
 
 
 _Compute = Callable[[DepthNetwork, Mapping[str, Tensor], Tensor, dict[str, Any]], Tensor]
@@ -232,7 +255,7 @@ _LOSSES: Mapping[str, tuple[tuple[str, ...], _Compute]] = MappingProxyType(
             ),
         ),
         "focal_semantic": (
-            ("semantic_logits", "labels"),
+            ("semantic_logits", _LABELS),
             lambda network, maps, target_m, settings: losses.focal_semantic(
                 maps["semantic_logits"], maps["labels"], **settings
             ),

@@ -28,8 +28,9 @@ from training.config import CHECKOUT, TrainConfig, WorldDataConfig, load_train_c
 from training.datasets.prepared import PreparedDataset, Reading
 from training.datasets.world import network_camera, prepare
 from training.evaluate import FIRST_TEST_SEED
-from training.loop import in_order, make_loader, validate
+from training.loop import in_order, make_loader
 from training.train import train
+from training.validation import validate
 from training.view import ViewConfig
 
 RECIPES = CHECKOUT / "config" / "training" / "quick"
@@ -88,7 +89,7 @@ def score(config: TrainConfig, checkpoint: Path) -> QuickScore:
         parameters=count_parameters(network),
         steps=info.recipe["steps_done"],
         images=len(test_set),
-        abs_rel=validate(network, loader, torch.device("cpu")).abs_rel,
+        abs_rel=validate(network, loader, torch.device("cpu")).errors.abs_rel,
         constant_m=constant_m,
         constant_abs_rel=mean_over_images(constant).abs_rel,
     )

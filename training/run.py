@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,7 +19,7 @@ from mono_depth_ros.config import to_mapping
 from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import CheckpointError, ConfigError
 from mono_depth_ros.models import DepthNetwork, create_model
-from training.config import TrainConfig, load_network_preset
+from training.config import CHECKOUT, TrainConfig, load_network_preset
 from training.datasets.build import RunData, build_data
 from training.distributed import Processes
 from training.loop import StepSampler, in_order, make_loader, make_optimizer
@@ -28,6 +29,9 @@ from training.state import TrainingState, start_average
 logger = logging.getLogger(__name__)
 
 STATE = "state.pt"
+# Settings that change no result, of the recipe and of its section `data`.
+_FREE = ("device", "save_every")
+_DATA_FREE = ("workers", "strict")
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -63,15 +67,27 @@ class Run:
 
     def settings(self) -> dict[str, Any]:
         """Return all that the result depends on; a saved state with other settings is refused."""
+        recipe = to_mapping(self.config)
+        data = {key: value for key, value in recipe["data"].items() if key not in _DATA_FREE}
         return {
-            **to_mapping(self.config),
+            **{key: value for key, value in recipe.items() if key not in _FREE},
+            "data": data,
             "network_settings": to_mapping(self.network.config),
             "data_digests": self.data.digests,
         }
 
     def save(self) -> None:
-        """Write the training state."""
-        self.state.save(self.out / STATE, self.settings())
+        """Write the training state, in the first process."""
+        if self.processes.first:
+            self.state.save(self.out / STATE, self.settings())
+
+    def draw_anew(self) -> None:
+        """Seed what is random in the next step, dropout, from its number and this process's.
+
+        So no random state outlives a step, and a run that continues draws what it would have drawn.
+        """
+        key = (self.config.seed, self.state.progress.step, self.processes.rank)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
     def learn(self) -> None:
         """Put the network into training mode, as far as the recipe's norms go."""
@@ -97,7 +113,7 @@ def start(config: TrainConfig, out: Path, processes: Processes, device_name: str
     optimizer = make_optimizer(network, config.optimizer)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
     average = start_average(network) if config.ema_decay else None
-    state = TrainingState(network, optimizer, scaler, average, processes)
+    state = TrainingState(network, optimizer, scaler, average)
     if processes.first:
         out.mkdir(parents=True, exist_ok=True)
         data = build_data(config, network)
@@ -105,9 +121,8 @@ def start(config: TrainConfig, out: Path, processes: Processes, device_name: str
     if not processes.first:
         data = build_data(config, network)
     steps = config.total_steps(len(data.train))
-    forward = processes.wrap(_Forward(network, config), device)
-    # Weights are the same in all processes; what is random while training differs.
-    torch.manual_seed(config.seed + processes.rank)
+    # A step on images without labels, or without depth, trains one of two branches.
+    forward = processes.wrap(_Forward(network, config), device, partly=bool(network.class_names))
     run = Run(
         config=config,
         out=out,
@@ -178,10 +193,15 @@ def _make_networks(config: TrainConfig, device: torch.device) -> tuple[DepthNetw
 def _start_from(config: TrainConfig, network: DepthNetwork) -> None:
     """Fill the network with the weights of a checkpoint, but for those the recipe leaves out.
 
+    A relative path starts at the checkout, as all paths of recipes do.
+
     Raises:
         CheckpointError: see `load_network`, or its tensors do not fit.
     """
-    given = load_network(config.initial_checkpoint)[0].state_dict()
+    source = config.initial_checkpoint
+    if source.endswith(".safetensors"):
+        source = str(CHECKOUT / source)
+    given = load_network(source)[0].state_dict()
     left_out = config.initial_checkpoint_except
     state = network.state_dict()
     if left_out:
@@ -201,7 +221,7 @@ def _validation_loader(config: TrainConfig, data: RunData) -> DataLoader:
     # Full frames may differ in size.
     same_size = data.view.size is not None or data.view.crop != "none"
     batches = in_order(len(data.validation), 16 if same_size else 1)
-    return make_loader(data.validation, batches, workers=0)
+    return make_loader(data.validation, batches, config.data.workers)
 
 
 def _choose_algorithms(config: TrainConfig) -> None:

@@ -1,5 +1,6 @@
 """How fast a recipe trains here, and how much of that the data cost: `python -m training.speed`.
 
+`python -m training.speed config/training/pwa_nyu.yaml --synthetic 40` needs no data set.
 Blocks of steps with fresh batches and of steps with one batch kept in memory take turns; the ratio
 of their speeds says what a faster disk or more workers could still give.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import statistics
 import sys
 import tempfile
@@ -15,23 +17,54 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 
 from mono_depth_ros.errors import MonoDepthError
+from mono_depth_ros.models.backbone_weights import NONE
 from mono_depth_ros.world import make_scene, training_frame
-from training.config import DataConfig, PreparedDataConfig, TrainConfig, load_train_config
+from training.config import PreparedDataConfig, TrainConfig, load_train_config
+from training.datasets.world import LABEL_SETS
 from training.distributed import Processes
-from training.manifest import DepthFile, Manifest, Record, write_manifest
+from training.manifest import DepthFile, LabelSet, Manifest, Record, write_manifest
 from training.run import Run, start, training_batches
 from training.train import take_training_step
 
-# Height, width and codes per metre of the pictures that a recipe's data set really has.
-_REAL_SIZES = {"nyu": (480, 640, 1000.0), "kitti": (375, 1242, 256.0), "bag": (480, 640, 256.0)}
 _BLOCKS, _WARM_UP = 3, 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """What the pictures of a data set are.
+
+    Attributes:
+        kind: of the world's scenes that come closest.
+        height: pixels.
+        width: pixels.
+        suffix: of the images.
+        scale: codes of depth per metre.
+        labels: of classes, beside depth.
+    """
+
+    kind: Literal["rooms", "streets"]
+    height: int
+    width: int
+    suffix: str
+    scale: float
+    labels: bool = False
+
+
+# As they are downloaded or extracted, by the name of the folder; others are taken for NYU.
+_PICTURES = {
+    "nyu": _Pictures("rooms", 480, 640, ".jpg", 1000.0, labels=True),
+    "kitti": _Pictures("streets", 375, 1242, ".png", 256.0),
+    "stereo2015": _Pictures("streets", 375, 1242, ".png", 256.0),
+    "cityscapes": _Pictures("streets", 1024, 2048, ".png", 256.0, labels=True),
+    "bag": _Pictures("streets", 480, 640, ".jpg", 256.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +127,51 @@ def _take(run: Run, batches: list[dict[str, Any]]) -> None:
 
 
 def synthetic_data(folder: Path, config: TrainConfig, images: int) -> TrainConfig:
-    """Write pictures of the sizes that the recipe's data sets have; return the recipe for them.
+    """Write frames of the procedural world in place of the data; return the recipe for them.
 
-    They are frames of the procedural world, so that decoding costs what real pictures cost.
+    They have the sizes and formats of the recipe's data sets, so that decoding costs what real
+    pictures cost. A recipe for the world itself gets fewer scenes. Weights start at random, which
+    is as fast.
     """
-    prepared = []
-    for part in config.data.prepared:
-        name = Path(part.folder).name
-        height, width, scale = _REAL_SIZES.get(name, _REAL_SIZES["nyu"])
-        kind = "rooms" if scale == 1000.0 else "streets"
-        camera = make_scene(kind, 0).camera.resized(width, height)
-        records = []
-        for index in range(images):
-            frame = training_frame(kind, index, 0, camera)
-            rgb, depth = f"{name}_{index}.jpg", f"{name}_{index}_depth.png"
-            code = np.nan_to_num(frame.depth_m * scale).clip(0, 65535).astype(np.uint16)
-            cv2.imwrite(str(folder / rgb), cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR))
-            cv2.imwrite(str(folder / depth), code)
-            intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy)
-            records.append(Record(rgb, str(index), rgb, intrinsics, DepthFile(depth, scale=scale)))
-        splits = {part.train: tuple(records), part.validation: tuple(records)}
-        manifest = Manifest("bag", "synthetic pictures", folder, splits)
-        write_manifest(folder / name, manifest)
-        prepared.append(PreparedDataConfig(str(folder / name), part.train, part.validation))
-    data: DataConfig = replace(config.data, prepared=tuple(prepared))
-    return replace(config, data=data)
+    data, world = config.data, config.data.world
+    if world is not None:
+        scenes = math.ceil(images / world.frames_per_scene)
+        first, check = world.train_seeds[0], world.validation_seeds[0]
+        world = replace(
+            world,
+            folder=str(folder),
+            train_seeds=(first, first + scenes),
+            validation_seeds=(check, check + 1),
+        )
+    prepared = tuple(_write_pictures(folder, part, images, config) for part in data.prepared)
+    data = replace(data, world=world, prepared=prepared)
+    return replace(config, data=data, initial_checkpoint="", backbone_weights=NONE)
+
+
+def _write_pictures(
+    folder: Path, part: PreparedDataConfig, images: int, config: TrainConfig
+) -> PreparedDataConfig:
+    name = Path(part.folder).name
+    pictures = _PICTURES.get(name, _PICTURES["nyu"])
+    camera = make_scene(pictures.kind, 0).camera.resized(pictures.width, pictures.height)
+    records = []
+    for index in range(images):
+        frame = training_frame(pictures.kind, index, 0, camera, config.device)
+        code = np.nan_to_num(frame.depth_m * pictures.scale).clip(0, 65535).astype(np.uint16)
+        rgb, depth = f"{name}_{index}{pictures.suffix}", f"{name}_{index}_depth.png"
+        labels = f"{name}_{index}_labels.png" if pictures.labels else ""
+        cv2.imwrite(str(folder / rgb), cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(folder / depth), code)
+        if labels:
+            cv2.imwrite(str(folder / labels), frame.labels)
+        intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy)
+        depth_file = DepthFile(depth, scale=pictures.scale)
+        records.append(Record(rgb, str(index), rgb, intrinsics, depth_file, labels=labels))
+    splits = {part.train: tuple(records), part.validation: tuple(records)}
+    label_set: LabelSet = LABEL_SETS[pictures.kind] if pictures.labels else ""
+    manifest = Manifest("bag", f"synthetic {name}", folder, splits, label_set)
+    write_manifest(folder / name, manifest)
+    return replace(part, folder=str(folder / name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--synthetic",
         type=int,
         metavar="N",
-        help="N pictures of the real size in place of the data",
+        help="N pictures of the real size and format in place of the data",
     )
     options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -139,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_train_config(options.config, options.overrides)
         config = replace(config, steps=_BLOCKS * (_WARM_UP + 2 * options.rounds), epochs=None)
         with tempfile.TemporaryDirectory() as folder:
-            if options.synthetic and config.data.prepared:
+            if options.synthetic:
                 config = synthetic_data(Path(folder), config, options.synthetic)
             run = start(config, Path(folder) / "run", Processes(), config.device)
             speed = measure(run, options.rounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,8 @@ from torch import Tensor, nn
 
 from mono_depth_ros.atomic import replacing
 from mono_depth_ros.errors import DataError
-from training.distributed import Processes
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass
@@ -23,10 +23,10 @@ class Progress:
     Attributes:
         step: optimiser steps taken.
         skipped_steps: steps whose loss or gradient was not finite; no update was made.
-        bad_items: images that were damaged, or without depth and labels in their crop.
+        bad_items: training images that were damaged, or without depth and labels in their crop.
         seconds: time of all steps so far, over all sessions.
         waited_s: the part of it spent waiting for data.
-        best_abs_rel: lowest validation AbsRel so far.
+        best_loss: lowest `Validation.loss` so far.
     """
 
     step: int = 0
@@ -34,23 +34,23 @@ class Progress:
     bad_items: int = 0
     seconds: float = 0.0
     waited_s: float = 0.0
-    best_abs_rel: float = float("inf")
+    best_loss: float = float("inf")
 
 
 @dataclass
 class TrainingState:
     """Network, optimiser, loss scaler, moving average and counters of a run.
 
+    There is no state of random numbers: a step draws its own from its number.
+
     Attributes:
         average: of the network's state; None where the recipe wants none.
-        processes: whose random states are kept too, for dropout.
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: dict[str, Tensor] | None
-    processes: Processes = field(default_factory=Processes)
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -59,21 +59,18 @@ class TrainingState:
         return self.network.state_dict() if self.average is None else self.average
 
     def save(self, path: Path, config: dict[str, Any]) -> None:
-        """Write the state under a temporary name, then rename it; all processes take part."""
-        random = self.processes.lists([_random_state()])
-        if self.processes.first:
-            record = {
-                "format": FORMAT,
-                "config": config,
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "average": self.average,
-                "progress": vars(self.progress),
-                "random": random,
-            }
-            with replacing(path) as temporary:
-                torch.save(record, temporary)
+        """Write the state under a temporary name, then rename it."""
+        record = {
+            "format": FORMAT,
+            "config": config,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average,
+            "progress": vars(self.progress),
+        }
+        with replacing(path) as temporary:
+            torch.save(record, temporary)
 
     def load(self, path: Path, config: dict[str, Any]) -> None:
         """Continue from a file that `save` wrote.
@@ -88,7 +85,7 @@ class TrainingState:
             raise DataError(f"training state {path} cannot be read: {error}") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise DataError(f"{path} is no training state of format {FORMAT}; delete it")
-        changed = sorted(key for key in config if config[key] != record["config"].get(key))
+        changed = list(_differing(config, record["config"]))
         if changed:
             raise DataError(
                 f"{path} is of a run with other settings ({', '.join(changed)}); choose another "
@@ -100,21 +97,15 @@ class TrainingState:
         for key, value in (self.average or {}).items():
             value.copy_(record["average"][key])
         self.progress.__dict__.update(record["progress"])
-        # With another number of processes dropout draws anew; nothing else is random.
-        _set_random_state(record["random"][self.processes.rank % len(record["random"])])
 
 
-def _random_state() -> dict[str, Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def _set_random_state(state: dict[str, Tensor]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+def _differing(wanted: Any, saved: Any, name: str = "") -> Iterator[str]:
+    """Yield the dotted names of settings that are not the same."""
+    if isinstance(wanted, Mapping) and isinstance(saved, Mapping):
+        for key in sorted({*wanted, *saved}):
+            yield from _differing(wanted.get(key), saved.get(key), f"{name}.{key}" if name else key)
+    elif wanted != saved:
+        yield name
 
 
 def start_average(network: nn.Module) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,16 +26,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
 from mono_depth_ros.config import from_mapping, to_mapping, with_overrides
 from mono_depth_ros.errors import MonoDepthError
-from mono_depth_ros.metrics import DepthErrors
 from training.config import CHECKOUT, TrainConfig, load_network_preset, load_train_config
 from training.distributed import processes
 from training.journal import Journal
-from training.loop import set_learning_rate, take_step, validate
+from training.loop import set_learning_rate, take_step
 from training.objective import weighted_losses
 from training.pictures import validation_pictures
 from training.run import Run, start, training_batches
 from training.state import update_average
 from training.studies import recipe_at
+from training.validation import validate
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +52,7 @@ def train(config: TrainConfig, out: Path, stop_after_s: float = math.inf) -> Pat
         stop_after_s: save and return after so many seconds.
 
     Returns:
-        The checkpoint with the lowest validation AbsRel so far; there is none before the first
-            validation.
+        The checkpoint with the best validation so far; there is none before the first.
     """
     deadline = time.monotonic() + stop_after_s
     with processes(config.device) as (members, device):
@@ -65,7 +63,9 @@ def train(config: TrainConfig, out: Path, stop_after_s: float = math.inf) -> Pat
         with journals as journal:
             for batches in _steps(run):
                 values = take_training_step(run, batches)
-                finished, late = progress.step == run.steps, time.monotonic() > deadline
+                finished = progress.step == run.steps
+                # All processes must stop at the same step.
+                late = deadline < math.inf and members.any(time.monotonic() > deadline)
                 if journal:
                     journal.values(progress.step, values)
                     # Never on account of the time: where a run was stopped must not show in its
@@ -108,6 +108,7 @@ def take_training_step(run: Run, batches: list[dict[str, Any]]) -> dict[str, flo
     _count_problems(run, batches)
     rate = set_learning_rate(state.optimizer, config.optimizer, step, run.steps)
     run.learn()
+    run.draw_anew()
     parts: dict[str, float] = {}
     losses: list[Callable[[], Tensor]] = [partial(_loss, run, batch, parts) for batch in batches]
     total = take_step(
@@ -141,9 +142,10 @@ def _loss(run: Run, batch: dict[str, Any], parts: dict[str, float]) -> Tensor:
 
 
 def _count_problems(run: Run, batches: list[dict[str, Any]]) -> None:
-    """Name bad images, and count them."""
-    problems = [problem for batch in batches for problem in batch["problem"] if problem]
-    for problem in problems:
+    """Name the bad images of all processes, and count them."""
+    own = [problem for batch in batches for problem in batch["problem"] if problem]
+    problems = run.processes.lists(own)
+    for problem in problems if run.processes.first else ():
         logger.warning("step %d: %s", run.state.progress.step, problem)
     run.state.progress.bad_items += len(problems)
 
@@ -152,29 +154,27 @@ def _validate_and_export(run: Run, journal: Journal) -> None:
     """Score the weights, write them as last.safetensors and, if best, as best."""
     progress = run.state.progress
     run.exported.load_state_dict(run.state.weights)
-    errors = validate(run.exported, run.validation, run.device)
-    scores = asdict(errors)
+    validation = validate(run.exported, run.validation, run.device)
+    scores = validation.scores()
     journal.values(progress.step, {f"validation/{name}": v for name, v in scores.items()})
-    for name, rgb in validation_pictures(run.exported, run.data.validation[0, 0], run.device):
-        journal.picture(progress.step, name, rgb)
+    if validation.shown is not None:
+        for name, rgb in validation_pictures(run.exported, validation.shown, run.device):
+            journal.picture(progress.step, name, rgb)
     journal.times(
         progress.step, {"waiting_for_data": progress.waited_s / max(progress.seconds, 1e-9)}
     )
-    logger.info(
-        "step %d: validation AbsRel %.4f RMSE %.3f m delta1 %.4f",
-        progress.step,
-        errors.abs_rel,
-        errors.rmse_m,
-        errors.delta1,
-    )
-    info = _describe(run, errors)
+    logger.info("step %d: validation %s", progress.step, validation)
+    info = _describe(run, scores)
     save_checkpoint(run.out / LAST, run.exported, info)
-    if errors.abs_rel < progress.best_abs_rel or not (run.out / BEST).exists():
-        progress.best_abs_rel = errors.abs_rel
+    loss = validation.loss(depth=run.config.loss.learns_depth)
+    if loss < progress.best_loss or not (run.out / BEST).exists():
         save_checkpoint(run.out / BEST, run.exported, info)
+    # Without a pixel to compare the loss is NaN, which must not stay the best.
+    if loss < progress.best_loss:
+        progress.best_loss = loss
 
 
-def _describe(run: Run, errors: DepthErrors) -> CheckpointInfo:
+def _describe(run: Run, scores: dict[str, float]) -> CheckpointInfo:
     config, progress = run.config, run.state.progress
     domain = "procedural_world_validation" if config.data.world else "validation"
     return CheckpointInfo(
@@ -187,7 +187,7 @@ def _describe(run: Run, errors: DepthErrors) -> CheckpointInfo:
             f"{run.data.description}; {progress.step} steps of {config.batch_size} images"
         ),
         class_names=run.network.class_names,
-        scores={f"{domain}.{name}": value for name, value in asdict(errors).items()},
+        scores={f"{domain}.{name}": value for name, value in scores.items()},
         recipe={
             **to_mapping(config),
             "data_digests": run.data.digests,
@@ -248,7 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = read_recipe(options.recipe, overrides)
         out = options.out or CHECKOUT / "runs" / config.name
         with logging_redirect_tqdm():
-            print(train(config, out, 60.0 * options.minutes))
+            best = train(config, out, 60.0 * options.minutes)
+        print(best if best.exists() else f"{out}: stopped before the first validation")
     except (MonoDepthError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

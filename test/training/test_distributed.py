@@ -16,7 +16,13 @@ from training.journal import FILE
 from training.loop import StepSampler
 from training.train import train
 
-SETTINGS = ("norm=frozen", "steps=20", "validate_every=20", "save_every=20")
+STEPS = 20
+SETTINGS = ("norm=frozen", f"steps={STEPS}", f"validate_every={STEPS}", f"save_every={STEPS}")
+# Its semantic branch gets no gradient from the loss of depth alone.
+TWO_BRANCHES = (
+    "network=config/networks/look_deeper_light.yaml",
+    "network_settings={image_size: {height: 64, width: 96}, backbone_width: 0.25}",
+)
 
 
 def losses(out):
@@ -24,16 +30,14 @@ def losses(out):
     return [record["loss"] for record in records if "loss" in record]
 
 
-def test_two_processes_give_the_losses_of_one(tmp_path):
-    """Batch norm uses its statistics as they are: gloo has no SyncBatchNorm."""
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    train(tiny_run.load(tmp_path, *SETTINGS), alone)
+def run_two_processes(folder, out, *settings):
+    """Start both members as torchrun does; return their exit statuses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     members = [
         subprocess.Popen(
-            tiny_run.command(tmp_path, together, *SETTINGS),
+            tiny_run.command(folder, out, *settings),
             env=tiny_run.environment(
                 RANK=str(rank),
                 LOCAL_RANK=str(rank),
@@ -46,10 +50,26 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
         )
         for rank in range(2)
     ]
-    assert [member.wait(timeout=300) for member in members] == [0, 0]
-    assert len(losses(alone)) == 20
+    return [member.wait(timeout=300) for member in members]
+
+
+@pytest.mark.parametrize("network", [(), TWO_BRANCHES], ids=["pwa", "look_deeper"])
+def test_two_processes_give_the_losses_of_one(network, tmp_path):
+    """Batch norm uses its statistics as they are: gloo has no SyncBatchNorm."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    train(tiny_run.load(tmp_path, *SETTINGS, *network), alone)
+    assert run_two_processes(tmp_path, together, *SETTINGS, *network) == [0, 0]
+    assert len(losses(alone)) == STEPS
     assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
     assert losses(alone)[0] != losses(alone)[-1]
+
+
+def test_two_processes_stop_at_the_same_step_when_the_time_is_up(tmp_path):
+    """Their clocks differ; one that went on alone would wait for the other for ever."""
+    out = tmp_path / "run"
+    assert run_two_processes(tmp_path, out, *SETTINGS, "steps=500", "--minutes", "0.05") == [0, 0]
+    state = torch.load(out / "state.pt", weights_only=True)
+    assert 0 < state["progress"]["step"] < 500
 
 
 def test_synchronised_norms_need_gpus(tmp_path):

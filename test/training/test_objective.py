@@ -84,6 +84,40 @@ def test_terms_reach_every_parameter(network, settings, sections):
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize(
+    ("missing", "left", "still"),
+    [("labels", "depth_aware", "decoder.semantic"), ("depth_m", "focal_semantic", "decoder.depth")],
+)
+def test_a_branch_without_truth_stays_as_it_is(missing, left, still):
+    """No gradient at all: one of zero would let Adam's momentum and decay move the weights."""
+    config = from_mapping(ObjectiveConfig, {"depth_aware": {}, "focal_semantic": {}})
+    settings = {"semantics": "nyu13", "lateral_gradient": False}
+    model = create_model("look_deeper", {**SIZE, **settings, "backbone": "mobilenet_v2"})
+    maps = batch()
+    maps[missing] = torch.full_like(maps[missing], -1 if missing == "labels" else torch.nan)
+    terms = weighted_losses(config, model, model.training_outputs(maps["image"]), maps)
+    assert set(terms) == {left}
+    sum(terms.values()).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    frozen = [name for name in gradients if name.startswith(still)]
+    assert frozen and all(gradients[name] is None for name in frozen)
+    assert all(gradients[n] is not None for n in gradients if n.startswith("encoder"))
+
+
+def test_images_without_any_truth_give_zero():
+    config = from_mapping(ObjectiveConfig, {"silog": {}})
+    model = create_model("pwa", {**SIZE, "patch_size": 32})
+    maps = batch()
+    maps["depth_m"] = torch.full_like(maps["depth_m"], torch.nan)
+    terms = weighted_losses(config, model, model.training_outputs(maps["image"]), maps)
+    assert terms["silog"].item() == 0.0
+
+
+def test_what_is_learnt_decides_what_is_best():
+    read = {name: from_mapping(ObjectiveConfig, {name: {}}) for name in FUNCTIONS}
+    assert [name for name, config in read.items() if not config.learns_depth] == ["focal_semantic"]
+
+
 def test_weights_multiply():
     model = create_model("pwa", {**SIZE, "patch_size": 32}).eval()
     maps = batch()

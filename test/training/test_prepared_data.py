@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import pathlib
+import re
+import struct
+import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,6 +19,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mono_depth_ros.checkpoint import load_network
 from mono_depth_ros.errors import ConfigError, DataError, ShapeError
 from mono_depth_ros.models.base import ImageSize
 from training.config import load_train_config
@@ -135,30 +142,95 @@ def test_random_numbers_depend_on_seed_epoch_and_index_alone(untouched, epoch, i
     torch.testing.assert_close(one[epoch, index]["image"], other[epoch, index]["image"])
 
 
-def test_a_bad_file_is_named_and_replaced_by_the_next(manifest):
-    (manifest.root / "rgb0.png").write_bytes(b"no picture")
-    cv2.imwrite(str(manifest.root / "depth1.png"), np.ones((3, 4), np.uint16))
-    (manifest.root / "depth2.png").unlink()
-    item = dataset(manifest)[0, 0]
-    assert item["name"] == "frame3"
-    for part in ("rgb0.png cannot be decoded", "depth1.png is (3, 4)", "depth2.png is missing"):
-        assert part in item["problem"]
-    with pytest.raises(DataError, match=r"rgb0\.png cannot be decoded"):
-        dataset(manifest, Reading(strict=True))[0, 0]
+def no_picture(path):
+    path.write_bytes(b"no picture")
 
 
-def test_an_image_that_teaches_nothing_is_named(manifest):
-    cv2.imwrite(str(manifest.root / "depth0.png"), np.zeros((HEIGHT, WIDTH), np.uint16))
-    assert "frame0 has no depth and no label" in dataset(manifest)[0, 0]["problem"]
+def huge(path):
+    """A header of 200,000 x 200,000 pixels, with a checksum that fits."""
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 200_000, 200_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    path.write_bytes(bytes(data))
+
+
+def cut_jpeg(path):
+    whole = cv2.imencode(".jpg", cv2.imread(str(path)))[1].tobytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def of_other_size(path):
+    cv2.imwrite(str(path), cv2.imread(str(path))[:-8])
+
+
+def all_zero(path):
+    cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH), np.uint16))
+
+
+BAD = [
+    ("rgb", no_picture, "rgb0.png .* is neither JPEG nor PNG"),
+    ("rgb", huge, "rgb0.png cannot be decoded"),
+    ("rgb", cut_jpeg, "rgb0.png is truncated"),
+    ("rgb", of_other_size, "frame0 is 56x96, other pictures of its camera 64x96"),
+    ("depth", pathlib.Path.unlink, "depth0.png is missing"),
+    ("depth", all_zero, "frame0 has no depth and no label anywhere"),
+]
+
+
+@pytest.mark.parametrize(("kind", "damage", "message"), BAD)
+def test_a_bad_file_is_named_and_replaced(manifest, kind, damage, message):
+    """Another record takes its place in training, none in validation, which counts each once."""
+    damage(manifest.root / f"{kind}0.png")
+    sizes = {(100.0, 100.0, 48.0, 32.0): ImageSize(HEIGHT, WIDTH)}
+    item = dataset(manifest, augmentation=(), sizes=sizes)[0, 0]
+    assert item["name"] in ("frame1", "frame2", "frame3")
+    assert re.search(message, item["problem"])
+    judged = dataset(manifest, sizes=sizes)[0, 0]
+    assert judged.keys() == {"problem"} and re.search(message, judged["problem"])
+    for augmentation in ((), None):
+        strict = dataset(manifest, Reading(strict=True), augmentation=augmentation, sizes=sizes)
+        with pytest.raises((DataError, ShapeError), match=message):
+            strict[0, 0]
+
+
+def test_damaged_neighbours_do_not_stop_a_run(manifest):
+    """Three of four are bad; which one comes next is drawn, so the fourth is found."""
+    for index in range(3):
+        no_picture(manifest.root / f"rgb{index}.png")
+    training = dataset(manifest, augmentation=())
+    assert [training[epoch, 0]["name"] for epoch in range(3)] == ["frame3"] * 3
+
+
+def test_labels_without_depth_teach(manifest):
+    all_zero(manifest.root / "depth0.png")
     labelled = Reading(label_map=np.zeros(256, np.int16))
     assert dataset(manifest, labelled)[0, 0]["problem"] == ""
+
+
+def test_a_crop_without_depth_is_named_and_kept(manifest):
+    """Only the last row has depth, and a crop of eight rows misses it: not the frame's fault."""
+    code = np.zeros((HEIGHT, WIDTH), np.uint16)
+    code[-1] = 1000
+    cv2.imwrite(str(manifest.root / "depth0.png"), code)
+    steps = read_transforms([{"op": "random_crop", "size": {"height": 8, "width": 96}}])
+    item = dataset(manifest, Reading(strict=True), augmentation=steps)[0, 0]
+    assert item["problem"] == "frame0 has no depth and no label in this crop"
 
 
 def test_nothing_readable_is_an_error(manifest):
     for path in manifest.root.glob("rgb*.png"):
         path.unlink()
-    with pytest.raises(DataError, match="in a row cannot be read"):
-        dataset(manifest)[0, 0]
+    with pytest.raises(DataError, match="16 images one after another are bad"):
+        dataset(manifest, augmentation=())[0, 0]
+
+
+def test_a_batch_of_validation_leaves_bad_images_out(manifest):
+    no_picture(manifest.root / "rgb1.png")
+    items = dataset(manifest)
+    batch = collate([items[0, 0], items[0, 1], items[0, 2]])
+    assert batch["name"] == ["frame0", "frame2"] and len(batch["image"]) == 2
+    assert [bool(problem) for problem in batch["problem"]] == [False, True, False]
+    assert collate([items[0, 1]]).keys() == {"problem"}
 
 
 def test_joined_sets_number_their_images_through(manifest):
@@ -208,15 +280,67 @@ def test_a_run_goes_on_past_bad_files_and_counts_them(manifest, tmp_path, caplog
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert state["progress"]["step"] == 6
     assert state["progress"]["bad_items"] == 3
-    assert sum("rgb1.png cannot be decoded" in line for line in caplog.messages) == 3
+    named = [line for line in caplog.messages if "rgb1.png (10 bytes)" in line]
+    assert sum(line.startswith("step ") for line in named) == 3
     assert "3 images were bad" in caplog.messages[-1]
+
+
+def test_validation_leaves_out_what_it_cannot_read(manifest, tmp_path, caplog):
+    """Two images; the first cannot be read, so scores and pictures are those of the second."""
+    no_picture(manifest.root / "rgb4.png")
+    with caplog.at_level(logging.WARNING):
+        train(load_train_config(recipe(manifest, tmp_path)), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").open()]
+    scores = [line for line in lines if "validation/abs_rel" in line]
+    assert len(scores) == 3
+    for line in scores:
+        # 56 of 64 rows have a depth.
+        assert (line["validation/left_out"], line["validation/count"]) == (1, 56 * WIDTH)
+    assert sum(line.startswith("validation: ") for line in caplog.messages) == 3
+
+
+def test_a_validation_set_without_truth_is_an_error(manifest, tmp_path):
+    bare = tuple(replace(record, depth=None) for record in manifest.splits["validation"])
+    without = replace(manifest, splits={**manifest.splits, "validation": bare})
+    with pytest.raises(ConfigError, match="no validation image has depth"):
+        train(load_train_config(recipe(without, tmp_path)), tmp_path / "run")
+
+
+def test_depth_can_be_left_out_of_a_data_set(manifest, tmp_path):
+    """Labels alone teach; the best checkpoint follows them."""
+    folder = str(tmp_path / "prepared")
+    network = tiny_run.CHECKOUT / "config/networks/look_deeper_light.yaml"
+    path = recipe(
+        manifest,
+        tmp_path,
+        data={"prepared": [{"folder": folder, "depth": False}], "workers": 0},
+        loss={"focal_semantic": {}},
+        network=str(network),
+        network_settings={"image_size": {"height": 64, "width": 96}, "backbone_width": 0.25},
+    )
+    train(load_train_config(path), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").open()]
+    scores = [line for line in lines if "validation/mean_iou" in line]
+    assert len(scores) == 3
+    assert all(line["validation/count"] == 0 for line in scores)
+    _, best = load_network(tmp_path / "run" / "best.safetensors")
+    assert best.scores["validation.mean_iou"] == max(s["validation/mean_iou"] for s in scores)
+
+
+def test_a_test_split_cannot_choose_the_best_checkpoint(manifest, tmp_path):
+    splits = {**manifest.splits, "eigen_test": manifest.splits["validation"]}
+    path = recipe(replace(manifest, splits=splits), tmp_path)
+    folder = str(tmp_path / "prepared")
+    chosen = f"data.prepared=[{{folder: {folder}, validation: eigen_test}}]"
+    with pytest.raises(ConfigError, match="eigen_test is a test split"):
+        load_train_config(path, [chosen])
 
 
 def test_strict_ends_the_run_with_the_name_of_the_file(manifest, tmp_path, capsys):
     (manifest.root / "rgb1.png").write_bytes(b"no picture")
     path = recipe(manifest, tmp_path)
     assert main([str(path), "--strict", "--out", str(tmp_path / "run")]) == 1
-    assert "rgb1.png cannot be decoded" in capsys.readouterr().err
+    assert "rgb1.png (10 bytes) is neither JPEG nor PNG" in capsys.readouterr().err
 
 
 def test_a_step_that_is_not_finite_names_its_images(manifest, tmp_path, caplog):

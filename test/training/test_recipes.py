@@ -16,7 +16,7 @@ import torch
 
 from mono_depth_ros.config import from_mapping
 from mono_depth_ros.geometry import Intrinsics
-from mono_depth_ros.models import MODELS, create_model
+from mono_depth_ros.models import create_model
 from mono_depth_ros.models.base import ImageSize
 from training.config import CHECKOUT, TrainConfig, load_network_preset, load_train_config
 from training.loop import make_optimizer, set_learning_rate, take_step
@@ -116,11 +116,6 @@ def as_written(config):
     return build_as_written(preset.network, json.dumps(settings, sort_keys=True), config.optimizer)
 
 
-def full_settings(config):
-    preset = load_network_preset(config.network)
-    return from_mapping(MODELS[preset.network][0], preset.settings | config.network_settings)
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_builds_and_steps(name):
     config = RECIPES[name]
@@ -133,12 +128,13 @@ def test_recipe_builds_and_steps(name):
 def test_row_builds_and_steps(name, key):
     study, row = STUDIES[name], STUDIES[name].row(key)
     first, *others = (
-        from_mapping(TrainConfig, study_recipe(study, row, dataset)) for dataset in study.recipes
+        from_mapping(TrainConfig, study_recipe(study, row, dataset))
+        for dataset in row.recipes or study.recipes
     )
-    as_written(first)
     assert_steps(first)
-    # Other data sets differ in sizes and ranges, and so not in the small form.
-    assert all(full_settings(config).image_size for config in others)
+    # Data sets differ in sizes and ranges, which the small form does not show.
+    for config in (first, *others):
+        as_written(config)
 
 
 def frozen(config):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from mono_depth_ros.checkpoint import load_network
+from mono_depth_ros.config import from_mapping
 from mono_depth_ros.errors import CheckpointError, ConfigError, DataError
 from mono_depth_ros.models.base import ImageSize
 from training.config import (
@@ -24,6 +27,7 @@ from training.config import (
 from training.datasets.prepared import PreparedDataset, Reading
 from training.datasets.world import network_camera, prepare
 from training.loop import StepSampler, set_learning_rate, take_step
+from training.objective import ObjectiveConfig
 from training.train import main, read_recipe, train
 from training.view import ViewConfig
 
@@ -61,6 +65,36 @@ def test_stopping_and_continuing_changes_nothing(config, tmp_path):
     assert info.scores["procedural_world_validation.abs_rel"] > 0
 
 
+def test_a_continued_run_draws_the_same_dropout(config, tmp_path):
+    """Every step seeds its own random numbers, however many a loader drew before it."""
+    settings = {"image_size": {"height": 64, "width": 96}, "dropout": 0.5, "backbone_width": 0.25}
+    acan = replace(
+        config,
+        network="config/networks/acan_light.yaml",
+        network_settings=settings,
+        loss=from_mapping(ObjectiveConfig, {"ordinal": {}}),
+        steps=4,
+    )
+    train(acan, tmp_path / "straight")
+    for _ in range(4):
+        train(acan, tmp_path / "stopped", stop_after_s=0.0)
+    journals = [(tmp_path / run / "journal.jsonl").read_text() for run in ("straight", "stopped")]
+    assert journals[0] == journals[1] and journals[0].count("loss/ordinal") == 4
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_with_micro_batches_continues_exactly(config, tmp_path, precision):
+    half = replace(config, precision=precision, accumulate=2, steps=3, deterministic=True)
+    train(half, tmp_path / "straight")
+    for _ in range(3):
+        train(half, tmp_path / "stopped", stop_after_s=0.0)
+    journals = [(tmp_path / run / "journal.jsonl").read_text() for run in ("straight", "stopped")]
+    assert journals[0] == journals[1]
+    losses = [json.loads(line)["loss"] for line in journals[0].splitlines()[:3]]
+    assert all(math.isfinite(loss) for loss in losses)
+    torch.use_deterministic_algorithms(False)
+
+
 def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
     """With a learning rate of 0 the weights stay what they were; other networks are refused."""
     first = train(config, tmp_path / "first")
@@ -90,11 +124,22 @@ def test_loss_falls(config, tmp_path):
 
 def test_a_state_of_other_settings_is_refused(config, tmp_path):
     train(config, tmp_path, stop_after_s=0.0)
-    with pytest.raises(DataError, match="seed"):
+    with pytest.raises(DataError, match=r"other settings \(seed\)"):
         train(replace(config, seed=5), tmp_path)
+    rate = replace(config.optimizer, learning_rate=1.0)
+    with pytest.raises(DataError, match=r"other settings \(optimizer\.learning_rate\)"):
+        train(replace(config, optimizer=rate), tmp_path)
     (tmp_path / "state.pt").write_bytes(b"junk")
     with pytest.raises(DataError, match="cannot be read"):
         train(config, tmp_path)
+
+
+def test_settings_that_change_no_result_may_change(config, tmp_path):
+    train(config, tmp_path, stop_after_s=0.0)
+    data = replace(config.data, workers=1, strict=True)
+    train(replace(config, data=data, save_every=7, device="auto"), tmp_path, stop_after_s=0.0)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["progress"]["step"] == 2
 
 
 def test_sampler_continues_anywhere_and_covers_every_epoch():

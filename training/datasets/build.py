@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.errors import ConfigError, DataError
+from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models import DepthNetwork
 from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.models.semantic_classes import Semantics, label_map
-from training.config import CHECKOUT, TrainConfig
+from training.config import CHECKOUT, PreparedDataConfig, TrainConfig
 from training.datasets import world
-from training.datasets.prepared import JoinedDataset, PreparedDataset, Reading
-from training.datasets.reader import intrinsics_of, read_picture
+from training.datasets.prepared import Camera, JoinedDataset, PreparedDataset, Reading
+from training.datasets.reader import PreparedReader
 from training.manifest import LabelSet, Manifest, Record, read_manifest
 from training.transforms import read_transforms, with_size
 from training.view import View, ViewConfig
 
+logger = logging.getLogger(__name__)
+
+# So many pictures of a camera are looked at for their size; most of them are right.
+_LOOKS = 5
 _FITTING: dict[LabelSet, tuple[str, ...]] = {
     "nyu40": ("nyu4", "nyu13", "nyu40"),
     "cityscapes": ("cityscapes",),
@@ -59,11 +65,12 @@ def build_data(config: TrainConfig, network: DepthNetwork) -> RunData:
     size = network.config.image_size
     view = config.view or ViewConfig(size=size)
     sources = _sources(config, size)
-    focal_px = config.data.training_focal_px or _focal_px(config, sources, view, size)
+    sizes = [_camera_sizes(config, *source) for source in sources]
+    focal_px = config.data.training_focal_px or _focal_px(config, sources, sizes, view, size)
     transforms = with_size(read_transforms(config.augmentation), size)
     train, validation, words = [], [], []
     digests: dict[str, str] = {}
-    for manifest, learn, check in sources:
+    for (manifest, learn, check), known in zip(sources, sizes, strict=True):
         reading = Reading(
             label_map=_label_map(config, network, manifest),
             training_focal_px=focal_px if config.data.normalise_focal else None,
@@ -71,11 +78,14 @@ def build_data(config: TrainConfig, network: DepthNetwork) -> RunData:
             strict=config.data.strict,
         )
         records = manifest.records(learn)
-        train.append(PreparedDataset(manifest, records, reading, view, transforms, config.seed))
-        validation.append(PreparedDataset(manifest, manifest.records(check), reading, view))
+        checked = manifest.records(check)
+        train.append(
+            PreparedDataset(manifest, records, reading, view, transforms, config.seed, known)
+        )
+        validation.append(PreparedDataset(manifest, checked, reading, view, sizes=known))
         digests.update({f"{manifest.dataset}/{k}": v for k, v in manifest.digests.items()})
         words.append(f"{manifest.layout}, {len(records)} images")
-    _require_labels(config, train)
+    _require_truth(config, train, validation)
     return RunData(
         JoinedDataset(train),
         JoinedDataset(validation),
@@ -91,36 +101,79 @@ def _sources(config: TrainConfig, size: ImageSize) -> list[tuple[Manifest, str, 
     if config.data.world is not None:
         manifest = world.prepare(config.data.world, size, config.data.workers)
         return [(manifest, "train", "validation")]
-    return [
-        (read_manifest(CHECKOUT / part.folder), part.train, part.validation)
-        for part in config.data.prepared
-    ]
+    return [(_manifest(part), part.train, part.validation) for part in config.data.prepared]
+
+
+def _manifest(part: PreparedDataConfig) -> Manifest:
+    manifest = read_manifest(CHECKOUT / part.folder)
+    if part.depth:
+        return manifest
+    splits = {
+        name: tuple(replace(record, depth=None, filled=None) for record in manifest.splits[name])
+        for name in (part.train, part.validation)
+        if name in manifest.splits
+    }
+    return replace(manifest, splits=splits)
+
+
+def _camera_sizes(
+    config: TrainConfig, manifest: Manifest, *splits: str
+) -> dict[Camera, ImageSize] | None:
+    """Return the size that most pictures of each camera have; the world's are all of one size."""
+    if config.data.world is not None:
+        return None
+    cameras: dict[Camera, list[Record]] = defaultdict(list)
+    for split in splits:
+        for record in manifest.records(split):
+            cameras[record.intrinsics].append(record)
+    reader = PreparedReader(manifest)
+    return {camera: _usual_size(reader, records) for camera, records in cameras.items()}
+
+
+def _usual_size(reader: PreparedReader, records: list[Record]) -> ImageSize:
+    """Return the most frequent size of some pictures of one camera, spread over all of them."""
+    seen: Counter[ImageSize] = Counter()
+    for record in records[:: max(1, len(records) // _LOOKS)]:
+        try:
+            height, width = reader.image(record).shape[:2]
+        except DataError as error:
+            logger.warning("%s", error)
+            continue
+        seen[ImageSize(height, width)] += 1
+    if not seen:
+        raise DataError(
+            f"no picture like {records[0].image} in {reader.root} can be read; fetch them again, "
+            "then run training.prepare again"
+        )
+    return seen.most_common(1)[0][0]
 
 
 def _focal_px(
     config: TrainConfig,
     sources: list[tuple[Manifest, str, str]],
+    sizes: list[dict[Camera, ImageSize] | None],
     view: ViewConfig,
     size: ImageSize,
 ) -> float:
+    """Return the median focal length of the training images as the network sees them."""
     if config.data.world is not None:
         return world.network_camera(config.data.world.kind, size).fx
     focal_px = [
         focal
-        for manifest, split, _ in sources
-        for focal in _focal_lengths(manifest.root, manifest.records(split), view)
+        for (manifest, split, _), known in zip(sources, sizes, strict=True)
+        for focal in _focal_lengths(manifest.records(split), known or {}, view)
     ]
     return float(np.median(focal_px))
 
 
-def _focal_lengths(root: Path, records: tuple[Record, ...], config: ViewConfig) -> list[float]:
-    """Return fx of every record in its view; pictures of one camera have one size."""
-    known: dict[tuple[float, float, float, float], float] = {}
-    for record in records:
-        if record.intrinsics not in known:
-            shape = read_picture(root / record.image, cv2.IMREAD_COLOR).shape[:2]
-            view = View.fit(config, ImageSize(*shape))
-            known[record.intrinsics] = view.camera(intrinsics_of(record, shape)).fx
+def _focal_lengths(
+    records: tuple[Record, ...], sizes: Mapping[Camera, ImageSize], config: ViewConfig
+) -> list[float]:
+    """Return fx of every record in its view."""
+    known = {
+        camera: View.fit(config, size).camera(Intrinsics(*camera, size.width, size.height)).fx
+        for camera, size in sizes.items()
+    }
     return [known[record.intrinsics] for record in records]
 
 
@@ -143,7 +196,15 @@ def _label_map(
     return label_map(semantics, network.config.extra_classes)
 
 
-def _require_labels(config: TrainConfig, parts: list[PreparedDataset]) -> None:
-    labelled = any(record.labels for part in parts for record in part.records)
+def _require_truth(
+    config: TrainConfig, train: list[PreparedDataset], validation: list[PreparedDataset]
+) -> None:
+    """Raise ConfigError unless there is something to learn from, and to choose the best by."""
+    labelled = any(record.labels for part in train for record in part.records)
     if config.loss.focal_semantic is not None and not labelled:
         raise ConfigError("loss.focal_semantic needs labels, the training images have none")
+    judged = [record for part in validation for record in part.records]
+    if config.loss.learns_depth and not any(record.depth for record in judged):
+        raise ConfigError("no validation image has depth; name another split for validation")
+    if not config.loss.learns_depth and not any(record.labels for record in judged):
+        raise ConfigError("no validation image has labels; name another split for validation")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +19,10 @@ from training.manifest import Manifest, Record
 from training.transforms import Sample, Transform, apply
 from training.view import View, ViewConfig
 
-# After so many damaged files in a row something else is wrong.
-_LARGEST_GAP = 16
+# After so many damaged files something else is wrong.
+_TRIES = 16
+
+Camera = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,9 @@ class PreparedDataset(Dataset[dict[str, Any]]):
     An item is asked for by (epoch, index) and holds `image` (3, h, w) float32 RGB in [0, 1],
     `depth_m` (1, h, w) float32 metres with NaN where unknown, `labels` (h, w) int64 with -1 where
     there is none (if there is a label map), `name`, and `problem`, "" or a line that names a bad
-    file. A file that cannot be read is replaced by the next one that can. All random numbers of an
-    item depend on seed, epoch and index alone.
+    file. While training, a record that cannot be read is replaced by another, drawn at random; in
+    validation, where no image may count twice, the item is its `problem` alone. All random numbers
+    of an item depend on seed, epoch and index alone.
 
     Args:
         manifest: of the data set.
@@ -56,6 +59,7 @@ class PreparedDataset(Dataset[dict[str, Any]]):
         view: what the network sees where there is no augmentation.
         augmentation: from the full frame to the network's image; None for validation.
         seed: of the augmentation.
+        sizes: intrinsics → size of that camera's pictures; others are damaged. None takes any.
     """
 
     def __init__(
@@ -66,9 +70,10 @@ class PreparedDataset(Dataset[dict[str, Any]]):
         view: ViewConfig,
         augmentation: tuple[Transform, ...] | None = None,
         seed: int = 0,
+        sizes: Mapping[Camera, ImageSize] | None = None,
     ) -> None:
         self.records, self.reading, self.view = records, reading, view
-        self.augmentation, self.seed = augmentation, seed
+        self.augmentation, self.seed, self.sizes = augmentation, seed, sizes
         self._reader = PreparedReader(manifest)
 
     def __len__(self) -> int:
@@ -76,20 +81,22 @@ class PreparedDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, index = key
-        problems = []
-        for attempt in range(_LARGEST_GAP):
-            record = self.records[(index + attempt) % len(self.records)]
+        problems: list[str] = []
+        while len(problems) < _TRIES:
+            record = self.records[self._place(epoch, index, len(problems))]
             try:
                 item = self._item(record, epoch, index)
             except (DataError, ShapeError) as error:
                 if self.reading.strict:
                     raise
                 problems.append(str(error))
+                if self.augmentation is None:
+                    return {"problem": problems[0]}
                 continue
-            if not problems and not _teaches(item):
+            if not problems and not _teaches(item["depth_m"], item.get("labels")):
                 problems.append(f"{record.name} has no depth and no label in this crop")
             return item | {"problem": "; ".join(problems)}
-        raise DataError(f"{_LARGEST_GAP} images in a row cannot be read: {'; '.join(problems)}")
+        raise DataError(f"{_TRIES} images one after another are bad: {'; '.join(problems)}")
 
     def view_depth_m(self, index: int) -> npt.NDArray[np.float32]:
         """Return the depth of one view without reading its image, (h, w) metres."""
@@ -100,6 +107,13 @@ class PreparedDataset(Dataset[dict[str, Any]]):
         view = View.fit(self.view, ImageSize(*depth_m.shape))
         camera = view.camera(intrinsics_of(record, depth_m.shape))
         return self._in_range(torch.from_numpy(view.nearest(depth_m)), camera.fx).numpy()
+
+    def _place(self, epoch: int, index: int, failures: int) -> int:
+        """Return the record for an item after so many bad ones; damaged ones often lie together."""
+        if not failures:
+            return index
+        rng = np.random.default_rng((self.seed, epoch, index, failures))
+        return int(rng.integers(len(self.records)))
 
     def _item(self, record: Record, epoch: int, index: int) -> dict[str, Any]:
         sample = self._sample(record)
@@ -121,6 +135,12 @@ class PreparedDataset(Dataset[dict[str, Any]]):
     def _sample(self, record: Record) -> Sample:
         rgb = self._reader.image(record)
         shape = (rgb.shape[0], rgb.shape[1])
+        usual = ImageSize(*shape) if self.sizes is None else self.sizes[record.intrinsics]
+        if usual != ImageSize(*shape):
+            raise ShapeError(
+                f"{record.name} is {shape[0]}x{shape[1]}, other pictures of its camera "
+                f"{usual.height}x{usual.width}; fetch it again"
+            )
         depth_m = self._depth_m(record, shape)
         labels = None
         if self.reading.label_map is not None:
@@ -130,6 +150,8 @@ class PreparedDataset(Dataset[dict[str, Any]]):
             if classes.shape != shape:
                 raise DataError(f"labels of {record.name} are {classes.shape}, the image {shape}")
             labels = torch.from_numpy(classes)[None]
+        if not _teaches(torch.from_numpy(depth_m), labels):
+            raise DataError(f"{record.name} has no depth and no label anywhere; fetch it again")
         return Sample(
             image=torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
             depth_m=torch.from_numpy(depth_m)[None],
@@ -170,16 +192,22 @@ class JoinedDataset(Dataset[dict[str, Any]]):
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack tensors; names and problems stay lists.
 
+    Items without an image only leave their problem; without any image there is nothing else.
+
     Raises:
         ShapeError: the images of a batch differ in size.
     """
+    problems = {"problem": [item.pop("problem") for item in items]}
+    items = [item for item in items if item]
+    if not items:
+        return problems
     shapes = {tuple(item["image"].shape[-2:]) for item in items}
     if len(shapes) > 1:
         raise ShapeError(
             f"images of one batch have sizes {sorted(shapes)}; end the augmentation with a crop or "
             "a resize"
         )
-    return default_collate(items)
+    return default_collate(items) | problems
 
 
 def _viewed(sample: Sample, config: ViewConfig) -> Sample:
@@ -197,8 +225,7 @@ def _viewed(sample: Sample, config: ViewConfig) -> Sample:
     )
 
 
-def _teaches(item: dict[str, Any]) -> bool:
-    labels = item.get("labels")
-    return bool(torch.isfinite(item["depth_m"]).any()) or (
+def _teaches(depth_m: Tensor, labels: Tensor | None) -> bool:
+    return bool(torch.isfinite(depth_m).any()) or (
         labels is not None and bool((labels != IGNORED_LABEL).any())
     )
