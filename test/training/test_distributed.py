@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 
 import pytest
@@ -31,26 +30,13 @@ def losses(out):
 
 
 def run_two_processes(folder, out, *settings):
-    """Start both members as torchrun does; return their exit statuses."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    members = [
-        subprocess.Popen(
-            tiny_run.command(folder, out, *settings),
-            env=tiny_run.environment(
-                RANK=str(rank),
-                LOCAL_RANK=str(rank),
-                WORLD_SIZE="2",
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=port,
-                GLOO_SOCKET_IFNAME="lo",
-            ),
-            cwd=tiny_run.CHECKOUT,
-        )
-        for rank in range(2)
-    ]
-    return [member.wait(timeout=300) for member in members]
+    """Train under torchrun; return its exit status."""
+    python, *run = tiny_run.command(folder, out, *settings)
+    launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = tiny_run.environment(GLOO_SOCKET_IFNAME="lo")
+    return subprocess.run(
+        [*launcher, *run], env=environment, cwd=tiny_run.CHECKOUT, timeout=600
+    ).returncode
 
 
 @pytest.mark.parametrize("network", [(), TWO_BRANCHES], ids=["pwa", "look_deeper"])
@@ -58,7 +44,7 @@ def test_two_processes_give_the_losses_of_one(network, tmp_path):
     """Batch norm uses its statistics as they are: gloo has no SyncBatchNorm."""
     alone, together = tmp_path / "alone", tmp_path / "together"
     train(tiny_run.load(tmp_path, *SETTINGS, *network), alone)
-    assert run_two_processes(tmp_path, together, *SETTINGS, *network) == [0, 0]
+    assert run_two_processes(tmp_path, together, *SETTINGS, *network) == 0
     assert len(losses(alone)) == STEPS
     assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
     assert losses(alone)[0] != losses(alone)[-1]
@@ -67,7 +53,7 @@ def test_two_processes_give_the_losses_of_one(network, tmp_path):
 def test_two_processes_stop_at_the_same_step_when_the_time_is_up(tmp_path):
     """Their clocks differ; one that went on alone would wait for the other for ever."""
     out = tmp_path / "run"
-    assert run_two_processes(tmp_path, out, *SETTINGS, "steps=500", "--minutes", "0.05") == [0, 0]
+    assert run_two_processes(tmp_path, out, *SETTINGS, "steps=500", "--minutes", "0.05") == 0
     state = torch.load(out / "state.pt", weights_only=True)
     assert 0 < state["progress"]["step"] < 500
 
