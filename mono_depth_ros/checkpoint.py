@@ -31,6 +31,10 @@ SUFFIX = ".safetensors"
 Precision = Literal["float16", "float32"]
 _METADATA_KEY = "mono_depth"
 
+# Kernels of so many values or fewer stay float32: they are the first layers, the depthwise
+# convolutions and the heads, which cost little and whose rounding reaches the answer amplified.
+LARGEST_FULL_KERNEL = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
@@ -77,8 +81,10 @@ def save_checkpoint(
         path: of the file; its folder is created when missing.
         network: whose state is written.
         info: what the file says about itself.
-        precision: of the kernels. float16 halves the file; norms, biases and buffers stay float32
-            even then, because running variances can be smaller than half precision resolves.
+        precision: of the kernels. float16 halves the file; small kernels, norms, biases and buffers
+            stay float32 even then: running variances can be smaller than half precision resolves.
+            The depth of trained light networks then changes by less than 0.1 % in any pixel (the
+            shipped ones: 0.05 %). Random weights amplify rounding to as much as 3 %.
 
     Returns:
         `info` with its hash filled in.
@@ -88,19 +94,30 @@ def save_checkpoint(
         halved = {
             key
             for key, parameter in network.named_parameters()
-            if parameter.ndim > 1 and not key.endswith("bias")
+            if parameter.ndim > 1
+            and not key.endswith("bias")
+            and parameter.numel() > LARGEST_FULL_KERNEL
         }
     tensors = {
         key: (value.half() if key in halved else value).detach().cpu().contiguous()
         for key, value in network.state_dict().items()
     }
-    info = replace(info, sha256=_hash_tensors(tensors))
-    data = save(tensors, metadata={_METADATA_KEY: json.dumps(to_mapping(info))})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    return info
+    return _write(path, tensors, info)
+
+
+def copy_checkpoint(checkpoint: str | Path, target: Path, info: CheckpointInfo) -> None:
+    """Write a checkpoint's tensors, bit for bit, with another description.
+
+    Args:
+        checkpoint: name of a shipped checkpoint or path of a .safetensors file.
+        target: file to write; its folder is created when missing.
+        info: the new description.
+
+    Raises:
+        CheckpointError: see `read_info`.
+    """
+    _, tensors = _open(find_checkpoint(checkpoint), tensors=True)
+    _write(target, tensors, info)
 
 
 def read_info(checkpoint: str | Path) -> CheckpointInfo:
@@ -161,6 +178,16 @@ def shipped_checkpoints() -> dict[str, Path]:
     """Return the checkpoints inside the package, name → file, sorted."""
     folder = Path(str(importlib.resources.files("mono_depth_ros") / "checkpoints"))
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], info: CheckpointInfo) -> CheckpointInfo:
+    info = replace(info, sha256=_hash_tensors(tensors))
+    data = save(dict(tensors), metadata={_METADATA_KEY: json.dumps(to_mapping(info))})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return info
 
 
 def _open(path: Path, tensors: bool) -> tuple[CheckpointInfo, dict[str, Tensor]]:

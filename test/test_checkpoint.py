@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from mono_depth_ros.checkpoint import (
     CheckpointInfo,
+    copy_checkpoint,
     find_checkpoint,
     load_network,
     read_info,
@@ -53,7 +55,7 @@ def test_network_and_description_come_back(light_checkpoint, tmp_path):
 
 def test_norm_statistics_keep_full_precision(light_checkpoint):
     tensors = load_file(light_checkpoint)
-    assert tensors["head.weight"].dtype == torch.float16
+    assert tensors["up.0.0.weight"].dtype == torch.float16
     assert tensors["up.0.1.running_var"].dtype == torch.float32
 
 
@@ -67,8 +69,8 @@ def test_pickles_are_never_loaded(tmp_path):
         load_network(disguised)
 
 
-def test_half_precision_is_for_kernels_alone(tmp_path):
-    """The normalisation of images and biases per patch would be rounded for no gain."""
+def test_half_precision_is_for_large_kernels_alone(tmp_path):
+    """The rest would be rounded for no gain: it is small, and the answer depends on it the most."""
     size = {"height": 64, "width": 96}
     network = create_model("pwa", {"image_size": size, "patch_size": 32, "backbone_width": 0.25})
     info = CheckpointInfo("x", "pwa", to_mapping(network.config), ImageSize(64, 96))
@@ -76,10 +78,27 @@ def test_half_precision_is_for_kernels_alone(tmp_path):
         path = tmp_path / f"{precision}.safetensors"
         save_checkpoint(path, network, info, precision)
         tensors = load_file(path)
-        assert tensors["head.weight"].dtype == kernel
-        for key in ("image_mean", "attention.channel_mlps.reduce_bias", "up.0.1.running_var"):
+        assert tensors["up.0.0.weight"].dtype == kernel
+        for key in (
+            "image_mean",
+            "attention.channel_mlps.reduce_bias",
+            "up.0.1.running_var",
+            "encoder.stages.0.0.0.weight",
+            "head.weight",
+        ):
             assert tensors[key].dtype == torch.float32
             assert torch.equal(tensors[key], network.state_dict()[key])
+
+
+def test_a_copy_changes_the_description_alone(light_checkpoint, tmp_path):
+    other = replace(read_info(light_checkpoint), name="other")
+    copy_checkpoint(light_checkpoint, tmp_path / "copy.safetensors", other)
+    before, after = load_file(light_checkpoint), load_file(tmp_path / "copy.safetensors")
+    assert before.keys() == after.keys()
+    for key, value in after.items():
+        assert value.dtype == before[key].dtype and torch.equal(value, before[key])
+    _, info = load_network(tmp_path / "copy.safetensors")
+    assert info == other
 
 
 def test_missing_and_surplus_tensors_are_refused(light_checkpoint, tmp_path):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
-from mono_depth_ros.checkpoint import load_network, shipped_checkpoints
+from mono_depth_ros.checkpoint import load_network, save_checkpoint, shipped_checkpoints
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.models import MODELS
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
+from mono_depth_ros.preprocessing import image_to_tensor
+from mono_depth_ros.world import training_frame
 from training.config import CHECKOUT, load_train_config
-from training.evaluate import score_on_world
+from training.datasets.world import network_camera
+from training.evaluate import FIRST_TEST_SEED, score_on_world
 
 NAMES = ("pwa_light_rooms", "pwa_light_streets")
 
@@ -33,6 +37,25 @@ def test_description_fits_the_file(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_half_precision_costs_less_than_a_thousandth(name, tmp_path):
+    """At every pixel, when weights that round to the shipped ones are rounded."""
+    network, info = load_network(name)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            # Half precision has steps of 2^-11 to 2^-10 of a value.
+            parameter *= 1 + 2.0**-12 * torch.empty_like(parameter).uniform_(-1, 1)
+    save_checkpoint(tmp_path / "half.safetensors", network, info, "float16")
+    assert (tmp_path / "half.safetensors").stat().st_size <= 4_000_000
+    restored, _ = load_network(tmp_path / "half.safetensors")
+    kind = name.rpartition("_")[2]
+    frame = training_frame(kind, FIRST_TEST_SEED, 0, network_camera(kind, info.image_size))
+    image = image_to_tensor(frame.rgb)
+    with torch.inference_mode():
+        torch.testing.assert_close(restored(image), network(image), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_held_out_scenes_score_better_than_one_depth_for_all(name):
     predictor = DepthPredictor.load(name, InferenceConfig(device="cpu"))
     scores = score_on_world(predictor, name.rpartition("_")[2], scenes=16, frames_per_scene=1)
@@ -51,6 +74,7 @@ def test_models_command_lists_them(capsys):
     assert presets["hma_resnet50"][2:5] == ["resnet50", "52.08", "M"]
     # 424 GMAC on the authors' code.
     assert float(presets["hma_resnet50"][5]) == pytest.approx(424, abs=1)
+    assert presets["acan_light"][7:11] == ["depth,", "confidence", "(uncalibrated),", "attention"]
     assert presets["look_deeper_light"][7:10] == ["depth,", "attention,", "semantics"]
     for name in MODELS:
         assert float(presets[f"{name}_light"][3]) <= 2.0

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mono_depth_ros.models import DepthNetwork
 
 # The rest is in the checkpoint's record.
 _SHOWN_SCORES = ("abs_rel", "rmse_m", "rmse_log", "delta1")
@@ -71,7 +75,7 @@ def _preset_rows() -> list[tuple[str, ...]]:
                 f"{count_parameters(network) / 1e6:.2f} M",
                 f"{gmac:.2f}",
                 at,
-                ", ".join(("depth", *network.product_names)),
+                _products(network),
                 f"{at} only" if network.required_size else "any from 64x64 up",
             )
         )
@@ -96,11 +100,19 @@ def _print_checkpoints() -> None:
             f"  {name}: {info.network}, {count_parameters(network) / 1e6:.2f} M parameters, "
             f"{path.stat().st_size / 1e6:.1f} MB, image {info.image_size.height}x"
             f"{info.image_size.width}, depth to {network.max_depth_m:g} m, "
-            f"products: {', '.join(('depth', *network.product_names))}"
+            f"products: {_products(network)}"
         )
         print(f"    trained on: {info.training_data}")
         for line in _score_lines(info.scores):
             print(f"    {line}")
+
+
+def _products(network: DepthNetwork) -> str:
+    """Return what a network answers; a confidence that nobody compared with errors is marked."""
+    names = ["depth", *network.product_names]
+    if "confidence" in names and not network.confidence_calibrated:
+        names[names.index("confidence")] = "confidence (uncalibrated)"
+    return ", ".join(names)
 
 
 def _score_lines(scores: dict[str, float]) -> list[str]:

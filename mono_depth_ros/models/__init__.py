@@ -36,17 +36,25 @@ def create_model(
     Args:
         name: key of `MODELS`.
         settings: plain values for the network's config dataclass; what is left out has its default.
-        backbone_weights: `none`, `imagenet`, or the path of a state dict; see
+        backbone_weights: `none`, `imagenet`, `imagenet_v2`, or the path of a state dict; see
             `backbone_weights.load_backbone_weights`.
 
     Raises:
-        ConfigError: the network or one of its settings is unknown.
+        ConfigError: the network or one of its settings is unknown, or weights are asked for at a
+            width that has none.
         CheckpointError: the backbone's weights cannot be had or do not fit.
     """
     if name not in MODELS:
         raise ConfigError(f"no network {name!r}; choose from {', '.join(MODELS)}")
     config_class, network_class = MODELS[name]
-    network = network_class(from_mapping(config_class, settings or {}, where=name))
+    config = from_mapping(config_class, settings or {}, where=name)
+    if backbone_weights != NONE and config.backbone_width != 1.0:
+        raise ConfigError(
+            f"backbone_weights is {backbone_weights}, but pretrained weights have width 1 and "
+            f"backbone_width is {config.backbone_width}; set backbone_width: 1.0 or "
+            f"backbone_weights: {NONE}"
+        )
+    network = network_class(config)
     load_backbone_weights(network.encoder, network.config.backbone, backbone_weights)
     return network
 

@@ -20,6 +20,7 @@ differs from the code where that only removes a limit or a flaw:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models.base import DepthNetwork, ImageSize, NetworkSettings, require_positive
-from mono_depth_ros.models.blocks import Window, pad_to_multiple
+from mono_depth_ros.models.blocks import Window, at_least_float32, pad_to_multiple
 from mono_depth_ros.models.discretisation import (
     Inference,
     SidMode,
@@ -72,6 +73,9 @@ class AcanConfig(NetworkSettings):
         align_corners: how the logits are upsampled; the code has true.
         attention_pixel: (row, col) in the image whose attention the product `attention` shows;
             None for the centre.
+        confidence_temperature: divides the evidence that `confidence` is computed from, not that of
+            the depth; above 1 the network is less sure. 1 leaves its own distribution; None does
+            so too and marks it as uncalibrated. `training.calibrate_confidence` fits it.
     """
 
     image_size: ImageSize = NYU_CROP
@@ -89,6 +93,7 @@ class AcanConfig(NetworkSettings):
     imagenet_normalisation: bool = True
     align_corners: bool = True
     attention_pixel: tuple[int, int] | None = None
+    confidence_temperature: float | None = None
 
     def __post_init__(self) -> None:
         NetworkSettings.__post_init__(self)
@@ -100,6 +105,12 @@ class AcanConfig(NetworkSettings):
         )
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout is {self.dropout}; give 0 or more and less than 1")
+        temperature = self.confidence_temperature
+        if temperature is not None and not 0.0 < temperature < math.inf:
+            raise ConfigError(
+                f"confidence_temperature is {temperature}; give a positive number, "
+                "or null for an uncalibrated confidence"
+            )
         row, col = self.attention_pixel or (0, 0)
         if not (0 <= row < self.image_size.height and 0 <= col < self.image_size.width):
             raise ConfigError(
@@ -207,6 +218,11 @@ class Acan(DepthNetwork):
         self._initialise()
 
     @property
+    def confidence_calibrated(self) -> bool:
+        """Whether `confidence_temperature` is set."""
+        return self.config.confidence_temperature is not None
+
+    @property
     def max_depth_m(self) -> float:
         """Largest depth the head can answer; the published SID modes go beyond the range."""
         if self.config.sid_mode == "consistent":
@@ -219,8 +235,8 @@ class Acan(DepthNetwork):
     def forward(self, image: Tensor) -> Tensor:
         """Predict depth; see `DepthNetwork.forward`."""
         coarse, _, window = self._run(image)
-        label, _ = self._label(self._upsample(self._evidence(coarse), window))
-        return self._depth_m(label).to(image.dtype)
+        evidence = self._upsample(self.evidence(coarse), window)
+        return self._depth_m(evidence).to(image.dtype)
 
     def training_outputs(self, image: Tensor) -> dict[str, Tensor]:
         """Return what the losses need.
@@ -232,27 +248,57 @@ class Acan(DepthNetwork):
         """
         coarse, log_attention, window = self._run(image)
         logits = self._upsample(coarse, window)
-        label, _ = self._label(self._evidence(logits))
+        depth_m = self._depth_m(self.evidence(logits)).to(image.dtype)
         name = "ordinal_logits" if self.config.head == "ordinal" else "class_logits"
-        depth_m = self._depth_m(label).to(image.dtype)
         return {"depth_m": depth_m, name: logits, "log_attention": log_attention}
 
     def products(self, image: Tensor) -> dict[str, Tensor]:
         """Return `depth_m`, `confidence` and `attention`, each (B, 1, h, w).
 
-        `confidence` is the probability the network gives to depths within a factor of 1.25 of its
-        answer; not calibrated, see `SpacingIncreasingDiscretisation.confidence`. `attention` is the
-        share that `attention_pixel` gives to every pixel; at stride 8 it sums to 1.
+        `confidence` is the probability of depths within a factor of 1.25 of the answer; without a
+        `confidence_temperature` it is the network's own, which tends to be too sure. `attention` is
+        the share that `attention_pixel` gives to every pixel; at stride 8 it sums to 1.
         """
         coarse, log_attention, window = self._run(image)
-        label, exceeding = self._label(self._upsample(self._evidence(coarse), window))
+        evidence = self._upsample(self.evidence(coarse), window)
+        depth_m = self._depth_m(evidence)
         row = self._attention_row(log_attention, coarse.shape[-2:], window)
         products = {
-            "depth_m": self._depth_m(label),
-            "confidence": self.discretisation.confidence(exceeding, label),
+            "depth_m": depth_m,
+            "confidence": self.confidence(
+                evidence, depth_m, self.config.confidence_temperature or 1.0
+            ),
             "attention": self._upsample(row, window),
         }
         return {name: product.to(image.dtype) for name, product in products.items()}
+
+    def evidence(self, logits: Tensor) -> Tensor:
+        """Return (B, K, h, w), float32 or wider: logits of P(class > k), or of the classes.
+
+        For ordinal logits these are half the channels, and upsampling them is the same as
+        upsampling all; it halves the cost of the whole head.
+        """
+        if self.config.head == "ordinal":
+            return ordinal_margins(logits)
+        return at_least_float32(logits)
+
+    def confidence(self, evidence: Tensor, depth_m: Tensor, temperature: float) -> Tensor:
+        """Return the probability of depths within a factor of 1.25 of `depth_m`.
+
+        Args:
+            evidence: (B, K, h, w), of `evidence`.
+            depth_m: (B, 1, h, w), the answer, metres.
+            temperature: divides the evidence.
+
+        Returns:
+            (B, 1, h, w) in [0, 1].
+        """
+        evidence = evidence / temperature
+        if self.config.head == "ordinal":
+            exceeding = evidence.sigmoid()
+        else:
+            exceeding = (1.0 - evidence.softmax(1).cumsum(1)).clamp_min(0.0)
+        return self.discretisation.confidence(exceeding, depth_m)
 
     def _run(self, image: Tensor) -> tuple[Tensor, Tensor, Window]:
         """Return logits at stride 8, ln of the attention, and the image's place in the padding."""
@@ -273,27 +319,13 @@ class Acan(DepthNetwork):
         )
         return full[window]
 
-    def _evidence(self, logits: Tensor) -> Tensor:
-        """Return (B, K, h, w) float32: logits of P(class > k), or of the classes.
-
-        For ordinal logits these are half the channels, and upsampling them is the same as
-        upsampling all; it halves the cost of the whole head.
-        """
-        return ordinal_margins(logits) if self.config.head == "ordinal" else logits.float()
-
-    def _label(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the label (B, 1, h, w), a real number, and P(class > k) (B, K, h, w)."""
+    def _depth_m(self, evidence: Tensor) -> Tensor:
+        """(B, K, h, w) → the answer (B, 1, h, w), metres."""
+        inference = self.config.inference
         if self.config.head == "ordinal":
-            exceeding = evidence.sigmoid()
-            return ordinal_label(exceeding, self.config.inference), exceeding
-        probabilities = evidence.softmax(1)
-        label = class_label(probabilities, self.config.inference)
-        return label, (1.0 - probabilities.cumsum(1)).clamp_min(0.0)
-
-    def _depth_m(self, label: Tensor) -> Tensor:
-        if self.config.head == "ordinal":
+            label = ordinal_label(evidence.sigmoid(), inference)
             return self.discretisation.ordinal_depth_m(label)
-        return self.discretisation.class_depth_m(label)
+        return self.discretisation.class_depth_m(class_label(evidence.softmax(1), inference))
 
     def _attention_row(self, log_attention: Tensor, grid: torch.Size, window: Window) -> Tensor:
         """Return the attention of `attention_pixel` as a map (B, 1, rows, cols)."""

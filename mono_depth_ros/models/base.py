@@ -107,6 +107,14 @@ class DepthNetwork(nn.Module, ABC):
         return None
 
     @property
+    def confidence_calibrated(self) -> bool:
+        """Whether the product `confidence` was fitted to errors on scenes held out from training.
+
+        False also where there is no such product.
+        """
+        return False
+
+    @property
     def max_depth_m(self) -> float:
         """Largest depth the head can answer, metres."""
         return self.config.max_depth_m
@@ -115,14 +123,15 @@ class DepthNetwork(nn.Module, ABC):
         """Predict depth.
 
         Args:
-            image: (B, 3, h, w) float, RGB in [0, 1].
+            image: (B, 3, h, w), RGB in [0, 1], of the network's own type: float32 unless it was
+                converted, also under autocast.
 
         Returns:
-            (B, 1, h, w) float, metres along the optical axis of a camera with the training focal
-            length (`CheckpointInfo.training_focal_px`).
+            (B, 1, h, w) of the same type, metres along the optical axis of a camera with the
+            training focal length (`CheckpointInfo.training_focal_px`).
 
         Raises:
-            ShapeError: the image has another layout or a size this network does not take.
+            ShapeError: the image has another layout or type, or a size this network does not take.
         """
         return self.training_outputs(image)["depth_m"]
 
@@ -145,6 +154,11 @@ class DepthNetwork(nn.Module, ABC):
             raise ShapeError(
                 f"image is {tuple(image.shape)} {image.dtype}; "
                 "pass (B, 3, h, w) float RGB in [0, 1]"
+            )
+        if image.dtype != self.image_mean.dtype:
+            raise ShapeError(
+                f"image is {image.dtype}, the network {self.image_mean.dtype}; convert the image "
+                "to the network's type (autocast changes neither)"
             )
         height, width = image.shape[-2:]
         required = self.required_size

@@ -80,14 +80,11 @@ class SpacingIncreasingDiscretisation:
             `code` leaves out the ends of the range and class 0, which it uses to mark what to
             ignore.
         """
-        position = (depth_m.log() - math.log(self.min_m)) / math.log(self.max_m / self.min_m)
+        label = torch.nan_to_num(self._edge_index(depth_m)).floor()
         if self.mode == "code":
-            inside = (depth_m > self.min_m) & (depth_m < self.max_m)
-            label = torch.nan_to_num(position * (self.bins - 1)).round()
-            inside &= label > 0
+            inside = (depth_m > self.min_m) & (depth_m < self.max_m) & (label > 0)
         else:
             inside = (depth_m >= self.min_m) & (depth_m <= self.max_m)
-            label = torch.nan_to_num(position * self.bins).floor()
         return label.clamp(0, self.bins - 1).long().masked_fill(~inside, IGNORED_LABEL)
 
     def threshold_m(self, index: Tensor) -> Tensor:
@@ -115,28 +112,33 @@ class SpacingIncreasingDiscretisation:
         """
         return self._centre_m(label) if self.mode == "consistent" else self.threshold_m(label)
 
-    def confidence(self, exceeding: Tensor, label: Tensor) -> Tensor:
-        """Return the probability that the network itself gives to its answer being right.
+    def confidence(self, exceeding: Tensor, depth_m: Tensor) -> Tensor:
+        """Return the probability of depths within a factor of 1.25 of the answer.
 
-        Right means within a factor of 1.25 of the answer, the band of the accuracy delta_1. Inside
-        a class the probability is spread evenly over ln(depth). What lies beyond the last class is
-        outside the band. NOT CALIBRATED: networks tend to be too sure, so compare with delta_1 on
-        held-out scenes before using the number as a probability.
+        That is the band of the accuracy delta_1. Inside a class the probability is spread evenly
+        over ln(depth); what lies beyond the last class is outside the band.
 
         Args:
             exceeding: (B, K, h, w), P(class > k).
-            label: (B, 1, h, w), the answer.
+            depth_m: (B, 1, h, w), the answer, metres.
 
         Returns:
             (B, 1, h, w) in [0, 1].
         """
-        # P(class >= k) for k = 0 to K, which is P(depth > t_k).
+        # P(class >= k) for k = 0 to K: P(depth is beyond the near edge of class k).
         beyond = torch.cat((torch.ones_like(exceeding[:, :1]), exceeding), dim=1)
-        half_band = math.log(CONFIDENCE_RATIO) / self.log_step
-        near = self._between(beyond, label + 0.5 - half_band)
-        far = self._between(beyond, label + 0.5 + half_band)
+        near = self._between(beyond, self._edge_index(depth_m / CONFIDENCE_RATIO))
+        far = self._between(beyond, self._edge_index(depth_m * CONFIDENCE_RATIO))
         # Ordinal probabilities need not fall with k, so the difference may be negative.
         return (near - far).clamp(0.0, 1.0)
+
+    def _edge_index(self, depth_m: Tensor) -> Tensor:
+        """Return where depths lie among the classes: class k reaches from k to k + 1 (eq. 8).
+
+        In the mode `code` classes are rounded to, so they begin half a class before t_k.
+        """
+        position = (depth_m.log() - math.log(self.min_m)) / math.log(self.max_m / self.min_m)
+        return position * (self.bins - 1) + 0.5 if self.mode == "code" else position * self.bins
 
     def _centre_m(self, label: Tensor) -> Tensor:
         """Geometric centre of class `label`, clamped into the range."""

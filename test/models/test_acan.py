@@ -208,6 +208,28 @@ class TestProducts:
             means.append(confidence.mean().item())
         assert means[0] < means[1] < means[2]
 
+    @pytest.mark.parametrize("head", ["ordinal", "cross_entropy"])
+    def test_temperature_changes_confidence_alone(self, head):
+        """A temperature of t is the same as evidence of 1 / t, where the depth is the same."""
+        plain, warm = tiny(head=head), tiny(head=head, confidence_temperature=4.0)
+        assert (plain.confidence_calibrated, warm.confidence_calibrated) == (False, True)
+        image = torch.rand(1, 3, 64, 96)
+        with torch.no_grad():
+            products, changed = plain.products(image), warm.products(image)
+            for key in ("depth_m", "attention"):
+                assert torch.equal(products[key], changed[key])
+            name = "ordinal_logits" if head == "ordinal" else "class_logits"
+            logits = plain.training_outputs(image)[name] / 4.0
+            expected = plain.confidence(plain.evidence(logits), products["depth_m"], 1.0)
+        torch.testing.assert_close(changed["confidence"], expected, rtol=1e-4, atol=1e-5)
+        assert (changed["confidence"] - products["confidence"]).abs().max() > 1e-3
+
+    def test_one_is_the_networks_own_distribution(self):
+        image = torch.rand(1, 3, 64, 96)
+        with torch.no_grad():
+            first, second = (tiny(confidence_temperature=t).products(image) for t in (None, 1.0))
+        assert torch.equal(first["confidence"], second["confidence"])
+
     @pytest.mark.parametrize(
         ("pixel", "cell"), [(None, (4, 6)), ((0, 0), (0, 0)), ((63, 95), (7, 11))]
     )
@@ -250,6 +272,7 @@ class TestProducts:
         ({"bins": 1}, "bins is 1"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"key_channels": 0}, "must be 1 or more"),
+        ({"confidence_temperature": 0.0}, "confidence_temperature is 0.0"),
         ({"attention_pixel": (64, 0)}, r"attention_pixel is \(64, 0\)"),
         ({"head": "regression"}, "choose from"),
         ({"sid_mode": "dorn"}, "choose from"),

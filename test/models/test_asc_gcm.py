@@ -207,6 +207,16 @@ def test_every_switch_trains(change):
     assert not [name for name, p in network.named_parameters() if p.grad is None]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_every_parameter_of_a_narrow_network_has_a_gradient(seed):
+    """Perceptrons without biases on 8 to 24 channels, whose hidden units may all answer 0."""
+    torch.manual_seed(seed)
+    preset = load_yaml(CHECKOUT / "config/networks/asc_gcm_light.yaml")["settings"]
+    network = create_model("asc_gcm", preset | {"backbone_width": 0.25, "context_grid": [2, 3]})
+    network.train().training_outputs(torch.rand(2, 3, 64, 96))["depth_m"].mean().backward()
+    assert not [name for name, p in network.named_parameters() if not p.grad.any()]
+
+
 @torch.no_grad()
 def test_depth_stays_inside_the_range_when_the_head_saturates():
     network = create_model("asc_gcm", TINY | {"max_depth_m": 80.0}).eval()
@@ -240,6 +250,6 @@ def test_presets_are_built_for_their_size(name):
     padded = [-(-side // 32) for side in (config.image_size.height, config.image_size.width)]
     assert [rows, cols] == padded
     if name == "light":
-        assert sum(count(preset["settings"]).values()) == 1_632_753
+        assert sum(count(preset["settings"]).values()) == 1_633_137
     else:
         assert config == AscGcmConfig(backbone=name)

@@ -20,7 +20,8 @@ from mono_depth_ros.models.attention import (
 from mono_depth_ros.models.attention.dual import ChannelAttention, PositionAttention
 
 CHANNELS = 32
-HIDDEN = CHANNELS // 16
+# A sixteenth, but never fewer than four.
+HIDDEN = 4
 
 
 def random_input(seed: int = 0, size: tuple[int, int] = (5, 7)) -> torch.Tensor:
@@ -204,8 +205,9 @@ def test_attentive_skip_equals_the_equations(sigmoid):
 
 @pytest.mark.parametrize(("channels", "width"), [(16, 2), (64, 2), (256, 8), (1024, 32)])
 def test_attentive_skip_parameters(channels, width):
-    # ASPP 27 C b, 1x1 3 b b, ASPP 27 b b, 1x1 3 b, norm 2; perceptron 2 C C / 16.
-    expected = 27 * channels * width + 30 * width**2 + 3 * width + 2 + channels**2 // 8
+    # ASPP 27 C b, 1x1 3 b b, ASPP 27 b b, 1x1 3 b, norm 2; perceptron of C / 16 units, at least 4.
+    perceptron = 2 * channels * max(channels // 16, 4)
+    expected = 27 * channels * width + 30 * width**2 + 3 * width + 2 + perceptron
     assert parameters(AttentiveSkip(channels)) == expected
 
 

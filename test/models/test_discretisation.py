@@ -197,9 +197,8 @@ class TestInference:
 class TestConfidence:
     def confidence(self, exceeding, label, bins=80):
         s = sid((1.0, 1.25**bins), bins)  # one class is one factor of 1.25
-        return s.confidence(
-            exceeding, torch.full((1, 1, 1, 1), label, dtype=exceeding.dtype)
-        ).item()
+        label = torch.full((1, 1, 1, 1), label, dtype=exceeding.dtype)
+        return s.confidence(exceeding, s.ordinal_depth_m(label)).item()
 
     def test_by_hand(self):
         # Class probabilities 0.1 0.2 0.4 0.2 0.1; the band around the centre of class 2 holds
@@ -215,6 +214,25 @@ class TestConfidence:
     def test_certain_is_one(self, label):
         exceeding = perfect_ordinal(torch.tensor([label]), 80)
         assert self.confidence(exceeding.float(), float(label)) == pytest.approx(1.0)
+
+    @pytest.mark.parametrize("mode", MODES)
+    @pytest.mark.parametrize("head", ["ordinal", "classes"])
+    def test_the_band_lies_around_the_answered_depth(self, mode, head):
+        """Also where that is half a class from the middle of the label: counted depth by depth."""
+        s = sid((1.0, 16.0), 12, mode)
+        share = torch.rand(12, generator=torch.Generator().manual_seed(3)).double().softmax(0)
+        exceeding = (1.0 - share.cumsum(0)).view(1, 12, 1, 1)
+        label = torch.full((1, 1, 1, 1), 5.0, dtype=torch.float64)
+        depth_m = s.ordinal_depth_m(label) if head == "ordinal" else s.class_depth_m(label)
+        # Depths in every class, as many as it is likely, evenly in ln(depth).
+        x = torch.linspace(-0.1, 1.1, 400_001, dtype=torch.float64)
+        fine = 16.0**x
+        label = (x * 11).round() if mode == "code" else (x * 12).floor()
+        fine, label = fine[(label >= 0) & (label < 12)], label[(label >= 0) & (label < 12)].long()
+        weight = share[label] / torch.bincount(label, minlength=12)[label]
+        near = torch.maximum(fine / depth_m.item(), depth_m.item() / fine) < 1.25
+        expected = weight[near].sum().item()
+        assert s.confidence(exceeding, depth_m).item() == pytest.approx(expected, rel=1e-3)
 
     def test_beyond_the_range_is_not_trusted(self):
         assert self.confidence(torch.ones(1, 80, 1, 1), 80.0) == 0.0

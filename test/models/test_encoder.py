@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.error import URLError
 
 import pytest
@@ -119,8 +120,32 @@ def test_width_is_mobilenets_alone():
         make_encoder("vgg16")
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(("source", "name"), [("imagenet", "V1"), ("imagenet_v2", "V2")])
+def test_each_setting_asks_for_its_own_weights(backbone, source, name, monkeypatch):
+    """The papers had the first ones, torchvision's default is the second where there are two."""
+    calls = []
+
+    def get_state_dict(self, *args, **kwargs):
+        calls.append(self)
+        raise URLError("not needed")
+
+    weights = get_model_weights(backbone)
+    monkeypatch.setattr(weights, "get_state_dict", get_state_dict)
+    with torch.device("meta"):
+        encoder = make_encoder(backbone)
+    if backbone.startswith("densenet") and name == "V2":
+        with pytest.raises(ConfigError, match=r"no IMAGENET1K_V2 weights.* imagenet$"):
+            load_backbone_weights(encoder, backbone, source)
+        assert not calls
+        return
+    with pytest.raises(CheckpointError):
+        load_backbone_weights(encoder, backbone, source)
+    assert calls == [weights[f"IMAGENET1K_{name}"]]
+
+
 def test_imagenet_weights_come_from_torchvisions_api(monkeypatch):
-    """The default weights of the backbone are asked for, with their hash checked."""
+    """The first weights of the backbone are asked for, with their hash checked."""
     classifier = torchvision_models.mobilenet_v2(weights=None)
     calls = []
 
@@ -132,7 +157,7 @@ def test_imagenet_weights_come_from_torchvisions_api(monkeypatch):
     monkeypatch.setattr(weights, "get_state_dict", get_state_dict)
     settings = {"image_size": {"height": 64, "width": 96}}
     network = create_model("pwa", settings, backbone_weights="imagenet")
-    assert calls == [(weights.DEFAULT, {"progress": True, "check_hash": True})]
+    assert calls == [(weights.IMAGENET1K_V1, {"progress": True, "check_hash": True})]
     first = network.encoder.state_dict()["stages.0.0.0.weight"]
     assert torch.equal(first, classifier.features[0][0].weight)
 
@@ -176,5 +201,22 @@ def test_files_that_do_not_fit_are_refused(content, message, tmp_path):
 def test_weights_of_another_backbone_are_refused(tmp_path):
     """ResNeXt50 has ResNet50's names, but not its shapes."""
     torch.save(torchvision_models.resnext50_32x4d(weights=None).state_dict(), tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="do not fit resnet50"):
+    with pytest.raises(CheckpointError) as caught:
         load_backbone_weights(make_encoder("resnet50"), "resnet50", str(tmp_path / "x.pth"))
+    assert re.search(
+        r"do not fit resnet50: \d+ of 318 tensors have another shape, the first is "
+        r"layer1\.0\.conv1\.weight with \(128, 64, 1, 1\) in place of \(64, 64, 1, 1\)$",
+        str(caught.value),
+    )
+
+
+@pytest.mark.parametrize("source", ["imagenet", "weights.pth"])
+def test_weights_for_a_narrow_backbone_are_refused_before_they_are_read(source, monkeypatch):
+    def get_state_dict(self, *args, **kwargs):
+        raise AssertionError("nothing may be downloaded")
+
+    monkeypatch.setattr(get_model_weights("mobilenet_v2"), "get_state_dict", get_state_dict)
+    with pytest.raises(ConfigError) as caught:
+        create_model("hma", {"backbone": "mobilenet_v2", "backbone_width": 0.75}, source)
+    message = str(caught.value)
+    assert "set backbone_width: 1.0 or backbone_weights: none" in message and len(message) < 200

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 Interpolation = Literal["nearest", "bilinear"]
 
+LEAST_HIDDEN = 4
+
 
 class AttentionMaps(NamedTuple):
     """The weights that a module gave its input, for looking at.
@@ -33,8 +35,12 @@ def enlarge(features: Tensor, size: tuple[int, ...], mode: Interpolation) -> Ten
 
 
 def squeeze_mlp(inputs: int, reduction: int, outputs: int, bias: bool) -> nn.Sequential:
-    """Return the perceptron inputs → inputs / reduction → outputs on pooled (B, inputs, 1, 1)."""
-    hidden = max(inputs // reduction, 1)
+    """Return the perceptron inputs → inputs / reduction → outputs on pooled (B, inputs, 1, 1).
+
+    It has `LEAST_HIDDEN` units or more, which matters below 64 channels only: without biases one
+    unit alone is as likely as not to answer 0 to every image, and then learns nothing.
+    """
+    hidden = max(inputs // reduction, LEAST_HIDDEN)
     return nn.Sequential(
         nn.Conv2d(inputs, hidden, 1, bias=bias),
         nn.ReLU(inplace=True),
