@@ -179,7 +179,8 @@ class TrainConfig:
         steps: optimiser steps; or
         epochs: passes over the training images.
         network_settings: changes on top of the network file's settings.
-        backbone_weights: `none`, `imagenet` or the path of a state dict.
+        backbone_weights: `none`, `imagenet` (torchvision's first, as the papers had), `imagenet_v2`
+            (its later ones), or the path of a state dict; the last three need backbone_width 1.
         initial_checkpoint: the run starts from these weights (ACAN's second stage, Look Deeper's
             fine-tuned structure): a shipped name or a file of the same network; empty for none.
         initial_checkpoint_except: starts of the names of parameters that stay random then.

@@ -1,7 +1,8 @@
-"""Does every network learn? `python -m training.quick` trains the light presets for 1,000 steps.
+"""Does every network learn? `python -m training.quick` trains the light presets.
 
-From random weights, at 128x160, on procedural rooms, all with one optimiser; then one table of
-AbsRel on rooms that no run has seen, against the best single depth. Interrupted runs continue.
+For at most 1,000 steps, from random weights, at 128x160, on procedural rooms, all with one
+optimiser; then one table of AbsRel on rooms that no run has seen, against the best single depth.
+Interrupted runs continue.
 """
 
 from __future__ import annotations
