@@ -36,7 +36,7 @@ def test_holes_do_not_count():
     assert best_constant([np.array([np.nan, 2.0, np.nan]), np.array([2.0, np.nan])]) == 2.0
 
 
-def test_every_network_has_a_recipe_and_they_share_the_optimiser_and_the_data():
+def test_every_network_has_a_recipe_and_they_share_all_but_network_and_loss():
     configs = [load_train_config(path) for path in RECIPE_FILES]
     assert {load_network_preset(config.network).network for config in configs} == set(MODELS)
     assert len(configs) == len(MODELS)
@@ -51,7 +51,7 @@ def test_every_network_has_a_recipe_and_they_share_the_optimiser_and_the_data():
             {
                 k: v
                 for k, v in settings.items()
-                if k not in ("name", "network", "network_settings", "loss", "steps")
+                if k not in ("name", "network", "network_settings", "loss")
             }
         )
     assert all(settings == shared[0] for settings in shared)
