@@ -172,7 +172,7 @@ def weighted_losses(
 
     A loss whose truth is on none of the images is left out, so that what it alone trains gets no
     gradient and stays as it is: Look Deeper freezes one branch on images of the other (supplement,
-    section 1). If that leaves none, all are returned; they are zero.
+    section 8). If that leaves none, all are returned; they are zero.
 
     Args:
         config: which losses.

@@ -19,10 +19,9 @@ from mono_depth_ros.errors import ConfigError, DataError
 from mono_depth_ros.models import MODELS
 from training.config import TrainConfig
 from training.evaluation.profiles import read_profile
+from training.evaluation.report import FORMAT
 from training.objective import ObjectiveConfig
 from training.studies import Study, StudyRow, study_recipe
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
