@@ -132,8 +132,15 @@ def read_info(checkpoint: str | Path) -> CheckpointInfo:
     return _open(find_checkpoint(checkpoint), tensors=False)[0]
 
 
-def load_network(checkpoint: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
+def load_network(
+    checkpoint: str | Path, settings: Mapping[str, Any] | None = None
+) -> tuple[DepthNetwork, CheckpointInfo]:
     """Build the network of a checkpoint, in float32, in eval mode, on the CPU.
+
+    Args:
+        checkpoint: name of a shipped checkpoint or path of a .safetensors file.
+        settings: changes on top of the stored ones, of how the same weights answer, such as ACAN's
+            `inference`; the returned description has them.
 
     Raises:
         CheckpointError: no such checkpoint, another file format (pickles included), damaged
@@ -143,6 +150,7 @@ def load_network(checkpoint: str | Path) -> tuple[DepthNetwork, CheckpointInfo]:
     info, tensors = _open(path, tensors=True)
     if _hash_tensors(tensors) != info.sha256:
         raise CheckpointError(f"{path} is damaged: its tensors do not have the recorded hash")
+    info = replace(info, settings={**info.settings, **(settings or {})})
     try:
         network = create_model(info.network, info.settings)
     except ConfigError as error:

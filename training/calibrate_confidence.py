@@ -213,7 +213,18 @@ def calibrate(checkpoint: str | Path, out: Path, kind: str | None, scenes: int) 
         f"judged on {scenes} others",
         *reliability_lines(f"before (temperature {old:.3f})", tables[0]),
         *reliability_lines(f"after (temperature {temperature:.3f})", tables[1]),
+        *_warnings(temperature),
         f"written to {out}",
+    ]
+
+
+def _warnings(temperature: float) -> list[str]:
+    low, high = _TEMPERATURES
+    if low * 1.01 < temperature < high / 1.01:
+        return []
+    return [
+        f"WARNING: the fit ended at a limit of its range, {low:g} to {high:g}; the evidence hardly "
+        "says what is right, so this confidence means nothing"
     ]
 
 

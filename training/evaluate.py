@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mono_depth_ros.checkpoint import CheckpointInfo, read_info
+from mono_depth_ros.checkpoint import CheckpointInfo, load_network, read_info
+from mono_depth_ros.config import with_overrides
 from mono_depth_ros.errors import ConfigError, MonoDepthError
 from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
@@ -63,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", nargs="?", help="name or .safetensors file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--setting",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the network, of how the same weights answer: inference=hard",
+    )
     world = parser.add_argument_group("procedural world")
     world.add_argument("--kind", choices=tuple(KINDS), help="default: what it was trained on")
     world.add_argument("--scenes", type=int, default=50, help="(default: %(default)s)")
@@ -123,7 +131,8 @@ def _data_folder(options: argparse.Namespace) -> Path | None:
 
 
 def _world(options: argparse.Namespace) -> list[str]:
-    predictor = DepthPredictor.load(options.checkpoint, InferenceConfig(device=options.device))
+    network, info = load_network(options.checkpoint, with_overrides({}, options.setting))
+    predictor = DepthPredictor(network, info, InferenceConfig(device=options.device))
     data = predictor.info.recipe.get("data", {})
     # Recipes of the first checkpoints had no section for the world.
     kind = options.kind or (data.get("world") or data).get("kind", "rooms")
@@ -174,15 +183,19 @@ def _source(
 ) -> tuple[Source, CheckpointInfo | None, dict[str, Any]]:
     """Return what predicts, whose checkpoint it is, and how it predicts, in words."""
     if options.predictions is not None:
-        if options.flip or options.crop or options.size or options.save_predictions:
-            raise ConfigError("--flip, --crop, --size and --save-predictions need a checkpoint")
+        of_networks = (options.flip, options.crop, options.size, options.setting)
+        if any(of_networks) or options.save_predictions:
+            raise ConfigError(
+                "--flip, --crop, --size, --setting and --save-predictions need a checkpoint"
+            )
         saved = SavedSource(options.predictions, options.png_scale)
         saved.require_made_for(manifest)
         return saved, saved.info, {"predictions": str(options.predictions), **saved.about}
     if options.png_scale is not None:
         raise ConfigError("--png-scale belongs to --predictions")
     view = parse_view(options.crop, options.size)
-    source = load_source(options.checkpoint, options.device, options.flip, view)
+    settings = with_overrides({}, options.setting)
+    source = load_source(options.checkpoint, options.device, options.flip, view, settings)
     view = view or recipe_view(source.info)
     seen = "letterboxed frame" if view is None else f"crop {view.crop}, {_size_text(view.size)}"
     return source, source.info, {"view": seen, "flip averaging": options.flip}

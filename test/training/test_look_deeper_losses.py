@@ -181,6 +181,12 @@ def test_focal_mean_is_over_labelled_pixels():
         assert focal_semantic(logits, torch.tensor([[labels]])).item() == pytest.approx(one)
 
 
+def test_without_a_pixel_the_loss_is_0():
+    empty = torch.zeros(2, 0, 3, dtype=torch.int64)
+    assert focal_semantic(torch.zeros(2, 4, 0, 3), empty).item() == 0.0
+    assert focal_semantic(torch.zeros(2, 4, 1, 3), empty.new_full((2, 1, 3), -1)).item() == 0.0
+
+
 def test_gamma_0_is_the_cross_entropy():
     torch.manual_seed(4)
     logits, labels = torch.randn(2, 5, 3, 4), torch.randint(-1, 5, (2, 3, 4))

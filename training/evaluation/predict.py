@@ -151,7 +151,11 @@ class LetterboxSource:
 
 
 def load_source(
-    checkpoint: str, device: str = "auto", flip: bool = False, view: ViewConfig | None = None
+    checkpoint: str,
+    device: str = "auto",
+    flip: bool = False,
+    view: ViewConfig | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> ViewSource | LetterboxSource:
     """Load a checkpoint as what answers for prepared data.
 
@@ -160,13 +164,14 @@ def load_source(
         device: auto, cpu, cuda or cuda:N.
         flip: average with the mirrored image.
         view: in place of the recipe's; for converted weights, which have no recipe.
+        settings: see `mono_depth_ros.checkpoint.load_network`.
 
     Raises:
         CheckpointError: see `mono_depth_ros.checkpoint.load_network`.
         ConfigError: the recipe's view is damaged.
         DeviceError: the device is not there.
     """
-    network, info = load_network(checkpoint)
+    network, info = load_network(checkpoint, settings)
     view = view or recipe_view(info)
     if view is None:
         config = InferenceConfig(device=device)

@@ -132,7 +132,7 @@ def evaluate(
             left_out.append(f"{job.record.name}: {error}")
             continue
         if writer is not None:
-            writer.write(job.record, answer.depth_m)
+            writer.write(job.record, answer)
     if len(left_out) == len(jobs):
         raise DataError(f"none of {len(jobs)} images could be scored; the first: {left_out[0]}")
     if writer is not None:

@@ -1,7 +1,8 @@
 """Predictions on disk: written once by a checkpoint, scored as often as one likes.
 
 A folder holds predictions.json, which says whose they are, and `<record name>.npy` per image:
-float32 metres of the full frame, NaN where there is no prediction, nothing rounded or clipped.
+float32 metres of the full frame, NaN where there is no prediction, nothing rounded or clipped; of
+networks with classes also `<record name>.classes.png`, uint8 class index, 255 = none.
 Folders of 16-bit PNG files from other programs are read too; those of KITTI's bottom-centre window
 are put back into the frame.
 """
@@ -22,13 +23,16 @@ from mono_depth_ros.checkpoint import CheckpointInfo
 from mono_depth_ros.config import from_mapping, to_mapping
 from mono_depth_ros.errors import ConfigError, DataError
 from mono_depth_ros.evaluation.protocols import KB_HEIGHT, KB_WIDTH, kb_window
-from mono_depth_ros.files import write_depth_npy
+from mono_depth_ros.files import write_depth_npy, write_picture
+from mono_depth_ros.models.base import IGNORED_LABEL
 from training.datasets.reader import PreparedReader
 from training.evaluation.predict import Answer
 from training.manifest import Manifest, Record
 
 FORMAT = 1
 ABOUT = "predictions.json"
+
+_NO_CLASS = 255
 
 
 class PredictionWriter:
@@ -65,15 +69,20 @@ class PredictionWriter:
             "splits": {split: manifest.digests.get(split, "") for split in splits},
             "checkpoint": None if info is None else to_mapping(info),
             "about": dict(about or {}),
+            "classes": False,
         }
         # Written last: until then the folder does not pass for complete.
         (folder / ABOUT).unlink(missing_ok=True)
 
-    def write(self, record: Record, depth_m: npt.NDArray[np.float32]) -> None:
-        """Write one map (H, W)."""
+    def write(self, record: Record, answer: Answer) -> None:
+        """Write the maps of one image."""
         path = prediction_path(self.folder, record)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_depth_npy(path, depth_m)
+        write_depth_npy(path, answer.depth_m)
+        if answer.semantics is not None:
+            self._header["classes"] = True
+            classes = np.where(answer.semantics == IGNORED_LABEL, _NO_CLASS, answer.semantics)
+            write_picture(_classes_path(self.folder, record), classes.astype(np.uint8))
 
     def finish(self) -> None:
         """Say that all predictions are there."""
@@ -140,7 +149,17 @@ class SavedSource:
                 f"the prediction of {record.name} is {depth_m.shape}, its image {shape}; store "
                 "predictions at the size of the image"
             )
-        return Answer(depth_m)
+        classes = self._read_classes(record, shape) if self._header.get("classes") else None
+        return Answer(depth_m, classes)
+
+    def _read_classes(self, record: Record, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
+        path = _classes_path(self.folder, record)
+        code = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if code is None or code.dtype != np.uint8 or code.shape != shape:
+            raise DataError(f"{path} is no 8-bit grey PNG of the image's size; predict again")
+        classes = code.astype(np.int16)
+        classes[code == _NO_CLASS] = IGNORED_LABEL
+        return classes
 
     def _read(self, path: Path) -> npt.NDArray[np.float32]:
         if not path.is_file():
@@ -159,6 +178,10 @@ def prediction_path(folder: Path, record: Record, png: bool = False) -> Path:
     return folder / f"{record.name}{'.png' if png else '.npy'}"
 
 
+def _classes_path(folder: Path, record: Record) -> Path:
+    return folder / f"{record.name}.classes.png"
+
+
 def _read_header(folder: Path) -> dict[str, Any]:
     try:
         header = json.loads((folder / ABOUT).read_text())
@@ -169,6 +192,8 @@ def _read_header(folder: Path) -> dict[str, Any]:
             "dataset": header["dataset"],
             "splits": dict(header["splits"]),
             "about": dict(header["about"]),
+            # Folders of earlier versions hold depth alone and do not say so.
+            "classes": bool(header.get("classes", False)),
             "checkpoint": None if info is None else from_mapping(CheckpointInfo, info),
         }
     except FileNotFoundError as error:

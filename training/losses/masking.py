@@ -64,6 +64,8 @@ def labelled(logits: Tensor, labels: Tensor, classes: int) -> Tensor:
         )
     if labels.is_floating_point():
         raise ShapeError(f"labels are {labels.dtype}; pass integers")
+    if not labels.numel():
+        return labels != IGNORED_LABEL
     least, most = labels.min(), labels.max()
     if least < IGNORED_LABEL or most >= classes:
         raise ShapeError(

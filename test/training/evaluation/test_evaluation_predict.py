@@ -7,9 +7,10 @@ import pytest
 import torch
 from small_data import CAMERA, ColumnNetwork, RedNetwork, info, make_data, write_rgb
 
-from mono_depth_ros.checkpoint import load_network
-from mono_depth_ros.errors import ConfigError, ShapeError
+from mono_depth_ros.checkpoint import CheckpointInfo, load_network, save_checkpoint
+from mono_depth_ros.errors import CheckpointError, ConfigError, ShapeError
 from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.models import create_model
 from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 from training.datasets.reader import PreparedReader
@@ -147,6 +148,31 @@ def test_a_world_checkpoint_is_run_like_the_node_runs_it(light_checkpoint, tmp_p
     mirrored = node(np.ascontiguousarray(rgb[:, ::-1]), seen)[:, ::-1]
     flipped = load_source(str(light_checkpoint), "cpu", flip=True)(record, reader).depth_m
     assert flipped == pytest.approx((node(rgb, seen) + mirrored) / 2, rel=1e-6)
+
+
+def test_one_network_answers_under_two_settings(tmp_path):
+    """Rows of ACAN's Table III: the same weights, hard or soft inference."""
+    size = {"height": 64, "width": 96}
+    settings = {"image_size": size, "backbone": "mobilenet_v2", "backbone_width": 0.25, "bins": 8}
+    settings |= {"key_channels": 8, "value_channels": 8, "context_channels": 8}
+    torch.manual_seed(0)
+    path = tmp_path / "acan.safetensors"
+    save_checkpoint(
+        path,
+        create_model("acan", settings),
+        CheckpointInfo("a", "acan", settings, ImageSize(64, 96)),
+    )
+    hard, info = load_network(path, {"inference": "hard"})
+    soft, _ = load_network(path)
+    assert info.settings["inference"] == "hard"
+    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        # Hard inference answers with the middles of classes alone.
+        assert len(hard(image).unique()) <= 8 and not torch.equal(hard(image), soft(image))
+    loaded = load_source(str(path), "cpu", settings={"inference": "hard"})
+    assert loaded.info.settings["inference"] == "hard"
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_network(path, {"bins": 9})
 
 
 def test_a_view_replaces_the_recipes(light_checkpoint, tmp_path):

@@ -56,7 +56,7 @@ def peers(tmp_path_factory):
     data = make_data(root, "kitti", {"eigen_test": rows})
     writer = PredictionWriter(root / "out", data, ["eigen_test"])
     for record in data.records("eigen_test"):
-        writer.write(record, maps[record.name])
+        writer.write(record, Answer(maps[record.name]))
     writer.finish()
     return data, SavedSource(root / "out")
 
@@ -157,7 +157,8 @@ def test_classes_and_semantics(tmp_path):
         settings={"semantics": "nyu4"}, classes=("ground", "structure", "furniture", "props")
     )
     config = EvaluationConfig(bootstrap=QUICK)
-    evaluation = evaluate(answer({"a_0": prediction}), data, config, info=about)
+    writer = PredictionWriter(tmp_path / "out", data, ["validation"], about)
+    evaluation = evaluate(answer({"a_0": prediction}), data, config, info=about, writer=writer)
     strata = evaluation.profiles[0].strata
     assert strata["ground"].abs_rel == pytest.approx(0.5) and strata["ground"].count == 8
     assert strata["structure"].abs_rel == 0.0 and strata["structure"].count == 12
@@ -167,6 +168,8 @@ def test_classes_and_semantics(tmp_path):
     assert evaluation.semantics.iou["ground"] == pytest.approx(8 / 12)
     assert evaluation.semantics.iou["structure"] == pytest.approx(8 / 12)
     assert math.isnan(evaluation.semantics.iou["props"])
+    again = evaluate(SavedSource(tmp_path / "out"), data, config, info=about)
+    assert again.semantics.pixel_accuracy == evaluation.semantics.pixel_accuracy
     without = evaluate(answer({"a_0": prediction}), data, EvaluationConfig(classes="none"))
     assert without.semantics is None and "ground" not in without.profiles[0].strata
 

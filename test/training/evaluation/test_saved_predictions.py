@@ -10,6 +10,7 @@ from small_data import info, make_data, write_code
 
 from mono_depth_ros.errors import ConfigError, DataError
 from training.datasets.reader import PreparedReader
+from training.evaluation.predict import Answer
 from training.evaluation.saved import PredictionWriter, SavedSource, prediction_path
 
 RED = np.zeros((64, 96), np.uint8)
@@ -27,7 +28,7 @@ def write_all(folder, data, value=0.1):
     for record in data.records("validation"):
         depth_m = np.full((64, 96), np.float32(value), np.float32)
         depth_m[0, 0] = np.nan
-        writer.write(record, depth_m)
+        writer.write(record, Answer(depth_m))
     return writer
 
 
@@ -39,6 +40,24 @@ def test_what_is_read_is_what_was_written(tmp_path, data):
     depth_m = saved(data.records("validation")[1], PreparedReader(data)).depth_m
     assert np.isnan(depth_m[0, 0]) and depth_m[1, 1] == np.float32(0.1)
     assert (tmp_path / "out/room/a_1.npy").is_file()
+
+
+def test_classes_are_kept_beside_depth(tmp_path, data):
+    folder, reader = tmp_path / "out", PreparedReader(data)
+    classes = np.full((64, 96), -1, np.int16)
+    classes[:2] = [[0], [39]]
+    writer = PredictionWriter(folder, data, ["validation"])
+    for record in data.records("validation"):
+        writer.write(record, Answer(np.ones((64, 96), np.float32), classes))
+    writer.finish()
+    answer = SavedSource(folder)(data.records("validation")[0], reader)
+    assert answer.semantics.dtype == np.int16 and np.array_equal(answer.semantics, classes)
+    (folder / "room/a_1.classes.png").unlink()
+    with pytest.raises(DataError, match=r"a_1\.classes\.png is no 8-bit"):
+        SavedSource(folder)(data.records("validation")[1], reader)
+    # A network without classes writes over them: what is left of the old ones does not count.
+    write_all(folder, data).finish()
+    assert SavedSource(folder)(data.records("validation")[0], reader).semantics is None
 
 
 def test_unfinished_predictions_are_refused(tmp_path, data):
