@@ -14,7 +14,8 @@ from mono_depth_ros.preprocessing import image_to_tensor
 from mono_depth_ros.world import training_frame
 from training.config import CHECKOUT, load_train_config
 from training.datasets.world import network_camera
-from training.evaluate import FIRST_TEST_SEED, score_on_world
+from training.evaluation.world import score_on_world
+from training.evaluation.world_test import FIRST_TEST_SEED
 
 NAMES = ("pwa_light_rooms", "pwa_light_streets")
 
@@ -58,7 +59,7 @@ def test_half_precision_costs_less_than_a_thousandth(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_held_out_scenes_score_better_than_one_depth_for_all(name):
     predictor = DepthPredictor.load(name, InferenceConfig(device="cpu"))
-    scores = score_on_world(predictor, name.rpartition("_")[2], scenes=16, frames_per_scene=1)
+    scores = score_on_world(predictor, name.rpartition("_")[2], scenes=16)
     assert scores.model.abs_rel < 0.8 * scores.constant.abs_rel
     assert scores.model.rmse_log < 0.8 * scores.constant.rmse_log
     assert scores.model.delta1 > scores.constant.delta1

@@ -28,7 +28,7 @@ from mono_depth_ros.preprocessing import image_to_tensor
 from mono_depth_ros.progress import progress
 from mono_depth_ros.world import KINDS, training_frame
 from training.datasets.world import network_camera
-from training.evaluation.world import FIRST_TEST_SEED
+from training.evaluation.world_test import FIRST_TEST_SEED
 from training.view import View, ViewConfig
 
 # Recipes train and validate on scenes below; those of the tests are above.
@@ -87,11 +87,12 @@ def collect(network: Acan, info: CheckpointInfo, kind: str, seeds: Sequence[int]
 
     Args:
         network: in eval mode.
-        info: of its checkpoint.
+        info: of its checkpoint; the frames vary as those of its training did.
         kind: rooms or streets.
         seeds: scenes; each is seen twice.
     """
     camera = network_camera(kind, info.image_size)
+    variety = (info.recipe.get("data", {}).get("world") or {}).get("variety", ())
     camera = camera.resized(
         round(_RENDER_SCALE * camera.width), round(_RENDER_SCALE * camera.height)
     )
@@ -100,7 +101,7 @@ def collect(network: Acan, info: CheckpointInfo, kind: str, seeds: Sequence[int]
     views = [(seed, index) for seed in seeds for index in range(_FRAMES_PER_SCENE)]
     parts = []
     for seed, index in progress(views, len(views), f"running on {kind}"):
-        frame = training_frame(kind, seed, index, camera)
+        frame = training_frame(kind, seed, index, camera, variety=variety)
         truth_m = torch.from_numpy(view.nearest(frame.depth_m)) / focal_scale
         parts.append(_pixels(network, image_to_tensor(view.image(frame.rgb)), truth_m))
     return Pixels(

@@ -11,6 +11,7 @@ from mono_depth_ros.config import from_mapping, load_yaml, with_overrides
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.models.backbone_weights import NONE
 from mono_depth_ros.models.presets import Preset, load_preset
+from mono_depth_ros.world.variety import PARTS, Part, require_parts
 from training.objective import ObjectiveConfig
 from training.transforms import read_transforms
 from training.view import ViewConfig
@@ -32,6 +33,7 @@ class WorldDataConfig:
         render_scale: frames are rendered this much larger than the network's image and shrunk by
             area average, as a camera image is in the node.
         focal_jitter: largest relative change of the focal length from frame to frame.
+        variety: parts of `mono_depth_ros.world.variety.PARTS` that vary beyond the layout.
     """
 
     kind: Literal["rooms", "streets"]
@@ -42,8 +44,10 @@ class WorldDataConfig:
     validation_frames_per_scene: int = 2
     render_scale: float = 1.5
     focal_jitter: float = 0.2
+    variety: tuple[Part, ...] = PARTS
 
     def __post_init__(self) -> None:
+        require_parts(self.variety)
         first, last = self.train_seeds, self.validation_seeds
         if max(first[0], last[0]) < min(first[1], last[1]):
             raise ConfigError(

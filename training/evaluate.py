@@ -1,6 +1,6 @@
 """Score a checkpoint: `python -m training.evaluate CHECKPOINT`.
 
-On prepared data under all named profiles of the data set side by side, or on held-out scenes of
+On prepared data under all named profiles of the data set side by side, or on world test set v1, of
 the procedural world; where neither --data nor --kind says, on what the checkpoint was trained on.
 """
 
@@ -40,10 +40,9 @@ from training.evaluation.run import (
 )
 from training.evaluation.saved import PredictionWriter, SavedSource
 from training.evaluation.strata import parse_ranges
-from training.evaluation.world import FIRST_TEST_SEED, WorldScores, score_on_world, world_lines
+from training.evaluation.world import score_on_world, world_lines
+from training.evaluation.world_test import SCENES
 from training.manifest import Manifest, read_manifest
-
-__all__ = ["FIRST_TEST_SEED", "WorldScores", "main", "score_on_world"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,8 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     world = parser.add_argument_group("procedural world")
     world.add_argument("--kind", choices=tuple(KINDS), help="default: what it was trained on")
-    world.add_argument("--scenes", type=int, default=50, help="(default: %(default)s)")
-    world.add_argument("--frames-per-scene", type=int, default=2, help="(default: %(default)s)")
+    world.add_argument(
+        "--scenes", type=int, default=SCENES, help="of world test set v1 (default: all %(default)s)"
+    )
     _add_data_arguments(parser.add_argument_group("prepared data"))
     return parser
 
@@ -136,7 +136,7 @@ def _world(options: argparse.Namespace) -> list[str]:
     data = predictor.info.recipe.get("data", {})
     # Recipes of the first checkpoints had no section for the world.
     kind = options.kind or (data.get("world") or data).get("kind", "rooms")
-    scores = score_on_world(predictor, kind, options.scenes, options.frames_per_scene)
+    scores = score_on_world(predictor, kind, options.scenes)
     return world_lines(scores, predictor.info.name, kind)
 
 

@@ -28,7 +28,7 @@ from mono_depth_ros.models.presets import count_parameters
 from training.config import CHECKOUT, TrainConfig, WorldDataConfig, load_train_config
 from training.datasets.prepared import PreparedDataset, Reading
 from training.datasets.world import network_camera, prepare
-from training.evaluate import FIRST_TEST_SEED
+from training.evaluation.world_test import FIRST_TEST_SEED
 from training.loop import in_order, make_loader
 from training.train import train
 from training.validation import validate

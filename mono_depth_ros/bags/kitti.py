@@ -89,7 +89,7 @@ def import_drive(
     """
     # `.` has no name and no parent; links stay, their calibration lies beside them.
     drive = Path(os.path.abspath(drive))
-    images, sweeps = _list_frames(drive)
+    images, sweeps = list_frames(drive)
     calibration = read_calibration(drive.parent, _size(read_rgb(next(iter(images.values())))))
     recordings, clock = _stamp(drive, images, sweeps)
     with BagWriter(bag, storage) as writer:
@@ -135,6 +135,35 @@ def read_calibration(folder: Path, image_size: tuple[int, int]) -> Calibration:
     return Calibration(camera, offset @ rectification @ extrinsic)
 
 
+def list_frames(drive: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    """Return camera 2's images and the sweeps of a `*_sync` folder, by frame number.
+
+    Frames that lack one of the two are warned of.
+
+    Raises:
+        DataError: there is no such folder, it is unrectified, or it has no images or no sweeps.
+    """
+    if not drive.is_dir():
+        raise DataError(f"no KITTI drive at {drive}; pass a folder like 2011_09_26_drive_0001_sync")
+    if drive.name.endswith("_extract"):
+        raise DataError(f"{drive} is unrectified; download the *_sync version of this drive")
+    images = _numbered(drive / "image_02" / "data", (".png", ".jpg"))
+    sweeps = _numbered(drive / "velodyne_points" / "data", (".bin",))
+    for found, folder in ((images, "image_02"), (sweeps, "velodyne_points")):
+        if not found:
+            inner = ", ".join(sorted(path.name for path in drive.glob("*_sync")))
+            hint = f"pass one of its drives: {inner}" if inner else "pass a KITTI raw *_sync folder"
+            raise DataError(f"{drive} has no files in {folder}/data; {hint}")
+    lonely = sorted(set(images) ^ set(sweeps))
+    if lonely:
+        logger.warning(
+            "%d frames lack their image or their sweep: %s",
+            len(lonely),
+            ", ".join(map(str, lonely)),
+        )
+    return images, sweeps
+
+
 def read_sweep(path: Path) -> npt.NDArray[np.void]:
     """Read one Velodyne .bin as (N,) structured x, y, z (metres), intensity (0..1), float32."""
     try:
@@ -171,28 +200,6 @@ def parse_timestamps(path: Path) -> dict[int, int]:
         seconds = calendar.timegm((*map(int, calendar_fields), 0, 0, 0))
         stamps[frame] = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
     return stamps
-
-
-def _list_frames(drive: Path) -> tuple[dict[int, Path], dict[int, Path]]:
-    if not drive.is_dir():
-        raise DataError(f"no KITTI drive at {drive}; pass a folder like 2011_09_26_drive_0001_sync")
-    if drive.name.endswith("_extract"):
-        raise DataError(f"{drive} is unrectified; download the *_sync version of this drive")
-    images = _numbered(drive / "image_02" / "data", (".png", ".jpg"))
-    sweeps = _numbered(drive / "velodyne_points" / "data", (".bin",))
-    for found, folder in ((images, "image_02"), (sweeps, "velodyne_points")):
-        if not found:
-            inner = ", ".join(sorted(path.name for path in drive.glob("*_sync")))
-            hint = f"pass one of its drives: {inner}" if inner else "pass a KITTI raw *_sync folder"
-            raise DataError(f"{drive} has no files in {folder}/data; {hint}")
-    lonely = sorted(set(images) ^ set(sweeps))
-    if lonely:
-        logger.warning(
-            "%d frames lack their image or their sweep: %s",
-            len(lonely),
-            ", ".join(map(str, lonely)),
-        )
-    return images, sweeps
 
 
 def _numbered(folder: Path, suffixes: tuple[str, ...]) -> dict[int, Path]:

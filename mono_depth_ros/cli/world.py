@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--focal-jitter", type=float, default=0.0, help="vary the focal length by this share"
     )
+    data.add_argument(
+        "--variety",
+        default="",
+        metavar="PART,...",
+        help="what else varies: all, or some of layout, cameras, sensors, surfaces, clutter, "
+        "light, glass (default: none)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,6 +83,7 @@ def _write_dataset(args: argparse.Namespace) -> int:
     from mono_depth_ros.world.catalogue import make_scene
     from mono_depth_ros.world.dataset import dataset_frames
     from mono_depth_ros.world.recording import camera_of
+    from mono_depth_ros.world.variety import parse_variety
 
     if not len(args.seeds):
         raise ConfigError(
@@ -92,6 +100,7 @@ def _write_dataset(args: argparse.Namespace) -> int:
         args.workers,
         focal_jitter=args.focal_jitter,
         image_format=args.format,
+        variety=parse_variety(args.variety),
     )
     total = len(args.seeds) * args.frames_per_scene
     for _ in progress(frames, total, "frames"):

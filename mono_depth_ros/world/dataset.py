@@ -32,6 +32,7 @@ from mono_depth_ros.world.rays import PinholeRays
 from mono_depth_ros.world.render import Frame, render
 from mono_depth_ros.world.scene import Scene
 from mono_depth_ros.world.sensor import SensorModel
+from mono_depth_ros.world.variety import NONE, Part, Variety, require_parts
 
 # Raised whenever the same seed gives other pictures than before, so that old and new folders do not
 # mix.
@@ -59,6 +60,7 @@ class _Job:
     device: str
     focal_jitter: float
     image_format: str
+    variety: tuple[Part, ...]
 
 
 def training_frame(
@@ -69,6 +71,7 @@ def training_frame(
     device: str | torch.device = "cpu",
     *,
     focal_jitter: float = 0.0,
+    variety: Variety = NONE,
 ) -> Frame:
     """Render one of the many views of one scene, with its own pose, sensor settings and noise.
 
@@ -81,16 +84,18 @@ def training_frame(
         focal_jitter: the focal length is multiplied by a factor drawn from [1 - jitter, 1 + jitter]
             and the centre
             moved by up to jitter / 4 of the image; the frame's `camera` says what was drawn.
+        variety: parts of `variety.PARTS` that vary beyond layout, pose and noise.
 
     Returns:
         The frame; the same for the same arguments, device and versions.
     """
-    scene = _scene(kind, seed)
+    parts = require_parts(variety)
+    scene = _scene(kind, seed, parts)
     rng = np.random.default_rng((_POSE_STREAM, seed, index))
     camera = _jittered(camera, focal_jitter, rng)
     time_s = float(rng.uniform(0.0, 10.0))
-    pose = _good_view(scene, camera, time_s, rng)
-    sensor = SensorModel.random(rng)
+    pose = _good_view(scene, camera, time_s, rng, wide="cameras" in parts)
+    sensor = SensorModel.random(rng, wide="sensors" in parts)
     return render(
         scene, pose, camera, time_s=time_s, sensor=sensor, noise_index=index + 1, device=device
     )
@@ -107,6 +112,7 @@ def write_dataset(
     *,
     focal_jitter: float = 0.0,
     image_format: str = "jpg",
+    variety: Variety = NONE,
 ) -> Path:
     """Write a training set and return its manifest; `dataset_frames` has arguments and errors."""
     for _ in dataset_frames(
@@ -119,6 +125,7 @@ def write_dataset(
         workers,
         focal_jitter=focal_jitter,
         image_format=image_format,
+        variety=variety,
     ):
         pass
     return Path(out) / MANIFEST
@@ -135,6 +142,7 @@ def dataset_frames(
     *,
     focal_jitter: float = 0.0,
     image_format: str = "jpg",
+    variety: Variety = NONE,
 ) -> Iterator[int]:
     """Write a training set, yielding the number of every frame that is on disk.
 
@@ -151,6 +159,7 @@ def dataset_frames(
         workers: processes on the CPU; all cores when None. The frames do not depend on it.
         focal_jitter: see `training_frame`; the manifest lists every frame's intrinsics.
         image_format: "jpg" (quality 95) or "png".
+        variety: see `training_frame`.
 
     Raises:
         ConfigError: an argument is outside its range.
@@ -168,7 +177,8 @@ def dataset_frames(
     if not 0.0 <= focal_jitter < 0.9:
         raise ConfigError(f"focal jitter is {focal_jitter}; use 0 to 0.9")
     where, root = resolve_device(device), Path(out)
-    manifest = _manifest(kind, seeds, frames_per_scene, camera, focal_jitter, image_format)
+    parts = require_parts(variety)
+    manifest = _manifest(kind, seeds, frames_per_scene, camera, focal_jitter, image_format, parts)
     for name in ("rgb", "depth", "labels"):
         (root / name).mkdir(parents=True, exist_ok=True)
     _claim(root / MANIFEST, manifest)
@@ -183,6 +193,7 @@ def dataset_frames(
             str(where),
             focal_jitter,
             image_format,
+            parts,
         )
         for k, seed in enumerate(seeds)
     ]
@@ -191,8 +202,8 @@ def dataset_frames(
 
 
 @lru_cache(maxsize=4)
-def _scene(kind: str, seed: int) -> Scene:
-    return make_scene(kind, seed)
+def _scene(kind: str, seed: int, variety: tuple[Part, ...]) -> Scene:
+    return make_scene(kind, seed, variety)
 
 
 def _jittered(camera: Intrinsics, jitter: float, rng: np.random.Generator) -> Intrinsics:
@@ -204,14 +215,14 @@ def _jittered(camera: Intrinsics, jitter: float, rng: np.random.Generator) -> In
 
 
 def _good_view(
-    scene: Scene, camera: Intrinsics, time_s: float, rng: np.random.Generator
+    scene: Scene, camera: Intrinsics, time_s: float, rng: np.random.Generator, wide: bool
 ) -> FloatArray:
     """Draw poses until one is clear of solids, not blocked, and shows more than a bare wall."""
     small = camera.resized(max(16, camera.width // 8), max(12, camera.height // 8))
     primitives = scene.primitives(time_s)
     clear_m, near_m, middle_m, variety = _VIEW_LIMITS[scene.kind]
     for _ in range(_VIEW_TRIES):
-        pose = scene.random_pose(rng)
+        pose = scene.random_pose(rng, wide)
         if primitives.distance_m(pose[:3, 3]) < clear_m:
             continue
         depth, index = cast(primitives, PinholeRays(pose, small), torch.device("cpu"))
@@ -231,6 +242,7 @@ def _manifest(
     camera: Intrinsics,
     jitter: float,
     image_format: str,
+    variety: tuple[Part, ...],
 ) -> dict[str, Any]:
     if kind not in DEPTH_SCALE:
         raise ConfigError(f"no scenes of kind {kind!r}; choose from {', '.join(DEPTH_SCALE)}")
@@ -256,6 +268,7 @@ def _manifest(
         "labels": "nyu40, 0 = void" if kind == "rooms" else "cityscapes train ids, 255 = ignore",
         "image_format": image_format,
         "focal_jitter": jitter,
+        "variety": list(variety),
         "frames_per_scene": count,
         "frames": frames,
     }
@@ -293,7 +306,13 @@ def _write_scene(job: _Job) -> int:
         if (root / "rgb" / f"{name}.{job.image_format}").exists():
             continue
         frame = training_frame(
-            job.kind, job.seed, index, job.camera, job.device, focal_jitter=job.focal_jitter
+            job.kind,
+            job.seed,
+            index,
+            job.camera,
+            job.device,
+            focal_jitter=job.focal_jitter,
+            variety=job.variety,
         )
         depth = encode_depth(frame.depth_m, DEPTH_SCALE[job.kind])
         write_picture(root / "depth" / f"{name}.png", depth, [cv2.IMWRITE_PNG_COMPRESSION, 3])

@@ -47,14 +47,17 @@ class RoomMotion:
         yaw = self.phases_rad[2] + self.turn_rad_s * time_s + 0.25 * math.sin(sway)
         return body_pose((x, y, 0.0), yaw)
 
-    def random_pose(self, rng: np.random.Generator) -> FloatArray:
+    def random_pose(self, rng: np.random.Generator, wide: bool = False) -> FloatArray:
         """See `scene.Motion`; of two headings the one that sees farther is taken."""
         x, y = self.free_m[rng.integers(len(self.free_m))]
-        height = float(np.clip(rng.normal(1.35, 0.25), 0.8, min(2.0, self.ceiling_m - 0.25)))
+        middle, spread, low = (1.3, 0.35, 0.4) if wide else (1.35, 0.25, 0.8)
+        height = float(np.clip(rng.normal(middle, spread), low, min(2.0, self.ceiling_m - 0.25)))
         yaws = rng.uniform(-math.pi, math.pi, 2)
         yaw = max(yaws, key=lambda angle: self._view_m(x, y, angle))
-        pitch = float(np.clip(rng.normal(0.16, 0.16), -0.25, 0.6))
-        return optical_pose((x, y, height), float(yaw), pitch, float(rng.normal(0.0, 0.035)))
+        spread = 0.2 if wide else 0.16
+        pitch = float(np.clip(rng.normal(0.16, spread), -0.25 - 0.1 * wide, 0.6 + 0.1 * wide))
+        roll = float(rng.normal(0.0, 0.06 if wide else 0.035))
+        return optical_pose((x, y, height), float(yaw), pitch, roll)
 
     def _view_m(self, x: float, y: float, yaw: float) -> float:
         """Distance to the walls along a heading."""
@@ -94,9 +97,14 @@ class StreetMotion:
         slope = self.weave_m * 2 * math.pi / self.weave_period_m * math.cos(angle)
         return body_pose((x, self.lane_m + self.weave_m * math.sin(angle), 0.0), math.atan(slope))
 
-    def random_pose(self, rng: np.random.Generator) -> FloatArray:
+    def random_pose(self, rng: np.random.Generator, wide: bool = False) -> FloatArray:
         """See `scene.Motion`."""
         x, y = float(rng.uniform(*self.span_m)), float(rng.uniform(*self.lanes_m))
+        if wide:
+            height = float(np.clip(rng.normal(self.height_m, 0.25), 0.9, 2.4))
+            yaw = float(rng.normal(0.0, 0.05) if rng.random() < 0.7 else rng.normal(0.0, 0.3))
+            pitch, roll = float(rng.normal(0.0, 0.03)), float(rng.normal(0.0, 0.02))
+            return optical_pose((x, y, height), yaw, pitch, roll)
         height = float(self.height_m + rng.normal(0.0, 0.08))
         yaw = float(rng.normal(0.0, 0.05) if rng.random() < 0.8 else rng.normal(0.0, 0.25))
         pitch, roll = float(rng.normal(0.0, 0.015)), float(rng.normal(0.0, 0.012))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +28,8 @@ class Frame:
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        depth_m: (H, W) float32, metres along the optical axis, NaN in the sky and beyond the
-            scene's range.
+        depth_m: (H, W) float32, metres along the optical axis, NaN in the sky, beyond the scene's
+            range and on its depthless materials.
         labels: (H, W) uint8; NYU classes 1..40 in rooms, Cityscapes train ids in streets.
         camera: intrinsics of the image.
         world_from_camera: (4, 4) float64.
@@ -81,12 +80,15 @@ def render(
     radiance.index_copy_(
         1, hits.ray, shade(scene, primitives, hits, _surface(scene, primitives, hits, camera))
     )
-    labels = np.append(primitives.label, np.uint8(scene.sky_label))[index.cpu().numpy()]
+    solid = index.cpu().numpy()
+    labels = np.append(primitives.label, np.uint8(scene.sky_label))[solid]
+    known = np.isin(primitives.material, list(scene.depthless), invert=True)
+    known = np.append(known, False)[solid] & (depth <= scene.max_depth_m).cpu().numpy()
     rng = np.random.default_rng((_NOISE_STREAM, scene.seed, noise_index))
     image = radiance.reshape(3, camera.height, camera.width)
     return Frame(
         rgb=expose(image, sensor or SensorModel(), rng),
-        depth_m=torch.where(depth <= scene.max_depth_m, depth, math.nan).cpu().numpy(),
+        depth_m=np.where(known, depth.cpu().numpy(), np.float32(np.nan)),
         labels=labels,
         camera=camera,
         world_from_camera=pose,

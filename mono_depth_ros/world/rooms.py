@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +27,11 @@ _KINDS = ("living", "bedroom", "office", "kitchen", "dining", "classroom", "bath
 _SHARES = (0.22, 0.2, 0.17, 0.14, 0.1, 0.07, 0.05, 0.05)
 
 
-def make_room(seed: int) -> Scene:
-    """Lay out one room."""
+def make_room(seed: int, variety: Collection[str] = ()) -> Scene:
+    """Lay out one room; with "layout" in `variety` from box rooms to halls."""
     rng = np.random.default_rng((0x726F6F6D, seed))
     for _ in range(20):
-        plan = _furnish(rng)
+        plan = _furnish(rng, wide="layout" in variety)
         clear = clear_distance(plan.size_m, np.array(plan.taken).reshape(-1, 4), _CELL_M)
         if clear.max() > _KEEP_OFF_M + 0.1:
             break
@@ -51,17 +52,20 @@ def make_room(seed: int) -> Scene:
     )
 
 
-def _furnish(rng: Rng) -> RoomPlan:
+def _furnish(rng: Rng, wide: bool) -> RoomPlan:
     kind = str(rng.choice(_KINDS, p=_SHARES))
     low, high = {"bathroom": (3.0, 4.0), "classroom": (6.0, 9.0), "storage": (3.0, 6.0)}.get(
         kind, (3.2, 8.0)
     )
+    lowest, highest, widest_m = 2.35, 3.1, 7.0
+    if wide:
+        low, high, lowest, highest, widest_m = low - 0.4, high * 1.3, 2.25, 3.6, 9.0
     plan = RoomPlan(
         SceneBuilder(),
         rng,
         length_m=float(rng.uniform(low, high)),
-        width_m=float(rng.uniform(low, min(high, 7.0))),
-        height_m=float(rng.uniform(2.35, 3.1)),
+        width_m=float(rng.uniform(low, min(high, widest_m))),
+        height_m=float(rng.uniform(lowest, highest)),
     )
     _shell(plan)
     for piece, least, most in RECIPES[kind] + ANYWHERE:

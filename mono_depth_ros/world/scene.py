@@ -113,8 +113,13 @@ class Motion(Protocol):
     def base_pose(self, time_s: float) -> FloatArray:
         """Return (4, 4) world_from_base."""
 
-    def random_pose(self, rng: np.random.Generator) -> FloatArray:
-        """Return (4, 4) world_from_camera of a plausible hand-held or mounted camera."""
+    def random_pose(self, rng: np.random.Generator, wide: bool = False) -> FloatArray:
+        """Return (4, 4) world_from_camera of a plausible hand-held or mounted camera.
+
+        Args:
+            rng: drawn from.
+            wide: heights, pitches and rolls farther around those of the data set's camera.
+        """
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ class Scene:
         max_depth_m: what lies beyond is drawn but has no depth.
         base_from_camera, base_from_lidar: (4, 4) mounting of the sensors.
         sky_label: label of rays that hit nothing.
+        depthless: rows of `materials` whose surfaces have no depth to learn or to be scored on.
     """
 
     kind: str
@@ -143,6 +149,7 @@ class Scene:
     base_from_lidar: FloatArray
     sky_label: int
     actors: tuple[Actor, ...] = ()
+    depthless: frozenset[int] = frozenset()
 
     def primitives(self, time_s: float = 0.0) -> PrimitiveSet:
         """Return all solids in the world frame at one time."""
@@ -171,9 +178,9 @@ class Scene:
         """Return (4, 4) world_from_lidar of the moving robot."""
         return self.base_pose(time_s) @ self.base_from_lidar
 
-    def random_pose(self, rng: np.random.Generator) -> FloatArray:
-        """Return (4, 4) world_from_camera somewhere in the scene, height, pitch and roll varied."""
-        return self.motion.random_pose(rng)
+    def random_pose(self, rng: np.random.Generator, wide: bool = False) -> FloatArray:
+        """Return (4, 4) world_from_camera somewhere in the scene; see `Motion.random_pose`."""
+        return self.motion.random_pose(rng, wide)
 
 
 @dataclass

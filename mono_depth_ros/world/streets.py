@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +57,8 @@ _STYLES = {
 }  # fmt: skip
 
 
-def make_street(seed: int) -> Scene:
-    """Lay out one street."""
+def make_street(seed: int, variety: Collection[str] = ()) -> Scene:
+    """Lay out one street; no part of `variety` changes a street's layout."""
     rng = np.random.default_rng((0x73747274, seed))
     style = _STYLES[str(rng.choice(list(_STYLES), p=[0.42, 0.36, 0.22]))]
     builder = SceneBuilder()

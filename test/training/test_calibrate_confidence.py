@@ -27,7 +27,7 @@ from training.calibrate_confidence import (
 )
 from training.config import CHECKOUT, load_train_config
 from training.datasets.world import network_camera
-from training.evaluation.world import FIRST_TEST_SEED
+from training.evaluation.world_test import FIRST_TEST_SEED
 
 TINY = {
     "image_size": {"height": 64, "width": 96},

@@ -8,17 +8,17 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from mono_depth_ros.world import make_scene, training_frame
 from training.config import CHECKOUT, load_train_config
-from training.evaluate import FIRST_TEST_SEED, main, score_on_world
+from training.evaluate import main
+from training.evaluation.world import score_on_world
+from training.evaluation.world_test import FIRST_TEST_SEED, test_frames
 
 
 def test_a_constant_answer_scores_as_the_constant_row():
-    camera = make_scene("rooms", FIRST_TEST_SEED).camera
-    truth_m = training_frame("rooms", FIRST_TEST_SEED, 0, camera).depth_m
+    (truth_m,) = (frame.depth_m for frame in test_frames("rooms", 1))
     median_m = float(np.nanmedian(truth_m))
     scores = score_on_world(
-        lambda rgb, _: np.full(rgb.shape[:2], median_m, np.float32), "rooms", 1, 1
+        lambda rgb, _: np.full(rgb.shape[:2], median_m, np.float32), "rooms", scenes=1
     )
     assert scores.images == 1
     assert scores.constant_m == pytest.approx(median_m)
@@ -31,7 +31,7 @@ def test_a_constant_answer_scores_as_the_constant_row():
 
 
 def test_no_recipe_touches_the_test_scenes():
-    for path in (CHECKOUT / "config/training").glob("*.yaml"):
+    for path in (CHECKOUT / "config/training").rglob("*.yaml"):
         data = load_train_config(path).data.world
         if data is None:
             continue
@@ -39,12 +39,9 @@ def test_no_recipe_touches_the_test_scenes():
 
 
 def test_command_prints_both_rows(light_checkpoint, capsys):
-    assert (
-        main([str(light_checkpoint), "--kind", "rooms", "--scenes", "1", "--frames-per-scene", "1"])
-        == 0
-    )
+    assert main([str(light_checkpoint), "--kind", "rooms", "--scenes", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "procedural world, rooms, 1 images" in lines[0]
+    assert lines[0] == "world test set v1, procedural rooms, 1 of 200 images"
     model, constant = (line.split() for line in lines[2:])
     assert model[0] == "tiny" and constant[0] == "constant"
     assert all(math.isfinite(float(cell)) for cell in model[1:])

@@ -29,6 +29,7 @@ def overrides(folder: Path) -> list[str]:
         f"network={folder / 'network.yaml'}",
         f"data.world.folder={folder}",
         "data.world.train_seeds=[0, 4]",
+        "data.world.variety=[]",
         "data.world.validation_seeds=[100, 102]",
         "data.world.render_scale=1.0",
         "data.workers=0",

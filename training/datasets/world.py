@@ -10,6 +10,7 @@ from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.preprocessing import Letterbox
 from mono_depth_ros.world import make_scene, write_dataset
+from mono_depth_ros.world.variety import PARTS
 from training.config import CHECKOUT, WorldDataConfig
 from training.manifest import DepthFile, LabelSet, Manifest, Record
 
@@ -39,7 +40,9 @@ def prepare(config: WorldDataConfig, size: ImageSize, workers: int) -> Manifest:
         ("train", config.train_seeds, config.frames_per_scene),
         ("validation", config.validation_seeds, config.validation_frames_per_scene),
     ):
-        name = f"{config.kind}_{camera.width}x{camera.height}_{seeds[0]}_{seeds[1]}_{frames}"
+        size_text = f"{camera.width}x{camera.height}"
+        parts = (config.kind, size_text, *map(str, seeds), str(frames), *config.variety)
+        name = "_".join(parts if config.variety != PARTS else (*parts[:5], "all"))
         write_dataset(
             root / name,
             config.kind,
@@ -48,6 +51,7 @@ def prepare(config: WorldDataConfig, size: ImageSize, workers: int) -> Manifest:
             camera,
             workers=max(workers, 1),
             focal_jitter=config.focal_jitter,
+            variety=config.variety,
         )
         splits[split] = read_frames(root, name)
     return Manifest(

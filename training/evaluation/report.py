@@ -46,7 +46,7 @@ def evaluation_lines(evaluation: Evaluation, name: str) -> list[str]:
     rows = [["", "images", *(title for title, _ in COLUMNS.values())]]
     for scores in evaluation.profiles:
         rows += _profile_rows(scores, evaluation)
-    lines = [f"{name} on {manifest.dataset} ({manifest.layout})", *_aligned(rows)]
+    lines = [f"{name} on {manifest.dataset} ({manifest.layout})", *aligned(rows)]
     lines += _devkit_lines(evaluation)
     lines += _semantic_lines(evaluation)
     if evaluation.ordinal is not None:
@@ -96,7 +96,7 @@ def write_scores(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        text = json.dumps(_json_ready(record), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(json_ready(record), indent=1, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -133,7 +133,7 @@ def _devkit_lines(evaluation: Evaluation) -> list[str]:
         if scores.profile.protocol.missing == "devkit-fill":
             values = (getattr(scores.devkit, name) for name in _DEVKIT_COLUMNS)
             rows.append([scores.profile.name, *(_number(value, "{:.3f}") for value in values)])
-    return ["", "in the units of KITTI's leaderboard", *_aligned(rows)] if rows[1:] else []
+    return ["", "in the units of KITTI's leaderboard", *aligned(rows)] if rows[1:] else []
 
 
 def _semantic_lines(evaluation: Evaluation) -> list[str]:
@@ -189,7 +189,7 @@ def _number(value: float, form: str) -> str:
     return _MISSING if isinstance(value, float) and math.isnan(value) else form.format(value)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Pad the cells of a table, the first column to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
@@ -201,14 +201,14 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _json_ready(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
     """Replace what JSON cannot hold: NaN by null, infinity by a word, arrays by lists."""
     if isinstance(value, Mapping):
-        return {str(key): _json_ready(item) for key, item in value.items()}
+        return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _json_ready(value.tolist())
+        return json_ready(value.tolist())
     if isinstance(value, list | tuple):
-        return [_json_ready(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "inf"
     return value

@@ -1,4 +1,4 @@
-"""Scores on the procedural world: freshly rendered frames of scenes that no recipe trains on."""
+"""Scores on the procedural world: world test set v1, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ import numpy.typing as npt
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.metrics import DepthErrors, depth_errors, mean_over_images
 from mono_depth_ros.progress import progress
-from mono_depth_ros.world import make_scene, training_frame
-
-# No recipe trains or validates on scenes from here on.
-FIRST_TEST_SEED = 3_000_000
+from training.evaluation.world_test import SCENES, test_frames
 
 Predictor = Callable[[npt.NDArray[np.uint8], Intrinsics], npt.NDArray[np.float32]]
 
@@ -37,22 +34,19 @@ class WorldScores:
     images: int
 
 
-def score_on_world(
-    predictor: Predictor, kind: str, scenes: int, frames_per_scene: int = 2
-) -> WorldScores:
-    """Score on freshly rendered frames of the kind's own camera, exact depth as truth.
+def score_on_world(predictor: Predictor, kind: str, scenes: int = SCENES) -> WorldScores:
+    """Score on world test set v1, exact depth as truth.
 
     Args:
         predictor: what is scored, as node and evaluator run it.
         kind: rooms or streets.
-        scenes: from `FIRST_TEST_SEED` on.
-        frames_per_scene: views of each.
+        scenes: of the test set, one frame each; all by default.
+
+    Raises:
+        DataError: see `world_test.test_frames`.
     """
-    camera = make_scene(kind, FIRST_TEST_SEED).camera
     errors, truths_m = [], []
-    views = [(FIRST_TEST_SEED + s, i) for s in range(scenes) for i in range(frames_per_scene)]
-    for seed, index in progress(views, len(views), f"scoring on {kind}"):
-        frame = training_frame(kind, seed, index, camera)
+    for frame in progress(test_frames(kind, scenes), scenes, f"scoring on {kind}"):
         errors.append(depth_errors(predictor(frame.rgb, frame.camera), frame.depth_m))
         truths_m.append(frame.depth_m)
     constant_m = float(np.nanmedian(np.stack(truths_m)))
@@ -67,7 +61,7 @@ def world_lines(scores: WorldScores, name: str, kind: str) -> list[str]:
     rows = {name: scores.model, f"constant {scores.constant_m:.2f} m": scores.constant}
     names = [key for key in asdict(scores.model) if key not in ("count", "mean_log")]
     width = max(map(len, rows))
-    lines = [f"procedural world, {kind}, {scores.images} images of held-out scenes"]
+    lines = [f"world test set v1, procedural {kind}, {scores.images} of {SCENES} images"]
     lines.append(" " * width + "".join(f"{key:>10}" for key in names))
     for label, errors in rows.items():
         values = (getattr(errors, key) for key in names)
