@@ -205,6 +205,7 @@ class TrainConfig:
         ema_decay: the checkpoint holds an exponential moving average of the weights; 0 for none.
         validate_every: steps between validations; 0 for once per epoch.
         save_every: steps between saves of the training state.
+        state_part_mb: largest file that the state is kept in; null for one file of any size.
     """
 
     name: str
@@ -230,11 +231,12 @@ class TrainConfig:
     ema_decay: float = 0.0
     validate_every: int = 500
     save_every: int = 100
+    state_part_mb: float | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError("a recipe needs steps or epochs, one of the two")
-        for name in ("steps", "epochs", "batch_size", "accumulate", "save_every"):
+        for name in ("steps", "epochs", "batch_size", "accumulate", "save_every", "state_part_mb"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} must be positive, got {value}")

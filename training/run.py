@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 STATE = "state.pt"
 # Settings that change no result, of the recipe and of its section `data`.
-_FREE = ("device", "save_every")
+_FREE = ("device", "save_every", "state_part_mb")
 _DATA_FREE = ("workers", "strict")
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -79,7 +79,7 @@ class Run:
     def save(self) -> None:
         """Write the training state, in the first process."""
         if self.processes.first:
-            self.state.save(self.out / STATE, self.settings())
+            self.state.save(self.out / STATE, self.settings(), self.config.state_part_mb)
 
     def draw_anew(self) -> None:
         """Seed what is random in the next step, dropout, from its number and this process's.

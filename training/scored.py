@@ -70,7 +70,7 @@ _SETTINGS_NOT_COMPARED = ("image_size", "attention_pixel")
 # Compared on their own, or without a say in what a run learns on average.
 _RECIPE_NOT_COMPARED = (
     *("name", "network", "network_settings", "loss", "initial_checkpoint"),
-    *("seed", "device", "deterministic", "validate_every", "save_every"),
+    *("seed", "device", "deterministic", "validate_every", "save_every", "state_part_mb"),
 )
 _SPLITS = ("train", "validation")
 _DATA_NOT_COMPARED = ("prepared", "workers", "strict")

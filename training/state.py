@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,8 @@ from mono_depth_ros.atomic import replacing
 from mono_depth_ros.errors import DataError
 
 FORMAT = 3
+
+_PART = ".part"
 
 
 @dataclass
@@ -58,9 +62,15 @@ class TrainingState:
         """The network's state as checkpoints hold it: the average, if there is one."""
         return self.network.state_dict() if self.average is None else self.average
 
-    def save(self, path: Path, config: dict[str, Any]) -> None:
-        """Write the state under a temporary name, then rename it."""
-        record = {
+    def save(self, path: Path, config: dict[str, Any], part_mb: float | None = None) -> None:
+        """Write the state under a temporary name, then rename it.
+
+        Args:
+            path: file to write.
+            config: settings of the run, plain values.
+            part_mb: largest size of a file; `path` then lists numbered files beside it.
+        """
+        record: dict[str, Any] = {
             "format": FORMAT,
             "config": config,
             "network": self.network.state_dict(),
@@ -69,8 +79,15 @@ class TrainingState:
             "average": self.average,
             "progress": vars(self.progress),
         }
+        parts: list[str] = []
+        if part_mb is not None:
+            record = _write_parts(path, record, round(part_mb * 1e6))
+            parts = record["parts"]
         with replacing(path) as temporary:
             torch.save(record, temporary)
+        for part in path.parent.glob(f"{path.name}.*{_PART}"):
+            if part.name not in parts:
+                part.unlink()
 
     def load(self, path: Path, config: dict[str, Any]) -> None:
         """Continue from a file that `save` wrote.
@@ -80,6 +97,8 @@ class TrainingState:
         """
         try:
             record = torch.load(path, map_location="cpu", weights_only=True)
+            if "parts" in record:
+                record = _read_parts(path, record)
         except Exception as error:
             # Damaged bytes lead torch.load to errors of any kind, struct.error among them.
             raise DataError(f"training state {path} cannot be read: {error}") from error
@@ -97,6 +116,31 @@ class TrainingState:
         for key, value in (self.average or {}).items():
             value.copy_(record["average"][key])
         self.progress.__dict__.update(record["progress"])
+
+
+def _write_parts(path: Path, record: dict[str, Any], size: int) -> dict[str, Any]:
+    """Write a record as files of at most `size` bytes; return the record that lists them.
+
+    Their names hold their content's hash: those of the last save stay whole until the list is
+    replaced.
+    """
+    buffer = io.BytesIO()
+    torch.save(record, buffer)
+    data, names = buffer.getbuffer(), []
+    digest = hashlib.sha256(data).hexdigest()
+    for number, start in enumerate(range(0, len(data), size)):
+        names.append(f"{path.name}.{digest[:12]}.{number}{_PART}")
+        with replacing(path.with_name(names[-1])) as temporary:
+            temporary.write_bytes(data[start : start + size])
+    return {"format": FORMAT, "parts": names, "sha256": digest}
+
+
+def _read_parts(path: Path, listed: dict[str, Any]) -> dict[str, Any]:
+    data = b"".join(path.with_name(name).read_bytes() for name in listed["parts"])
+    if hashlib.sha256(data).hexdigest() != listed["sha256"]:
+        raise DataError("its parts do not have the recorded hash")
+    record: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return record
 
 
 def _differing(wanted: Any, saved: Any, name: str = "") -> Iterator[str]:

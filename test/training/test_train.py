@@ -65,6 +65,28 @@ def test_stopping_and_continuing_changes_nothing(config, tmp_path):
     assert info.scores["procedural_world_validation.abs_rel"] > 0
 
 
+def test_a_state_in_parts_continues_like_one_file(config, tmp_path):
+    """Both ways lead to the same bits; only the parts of the last save stay."""
+    straight = train(config, tmp_path / "straight")
+    split, out = replace(config, state_part_mb=0.05), tmp_path / "split"
+    for _ in range(3):
+        train(split, out, stop_after_s=0.0)
+    parts = sorted(out.glob("state.pt.*.part"))
+    assert len(parts) > 3 and max(part.stat().st_size for part in parts) <= 50_000
+    assert (out / "state.pt").stat().st_size < 50_000
+    assert {part.name.split(".")[2] for part in parts} == {parts[0].name.split(".")[2]}
+    whole = parts[1].read_bytes()
+    parts[1].write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError, match="parts do not have the recorded hash"):
+        train(split, out)
+    parts[1].write_bytes(whole)
+    # Going on in one file is no other run.
+    assert load_file(train(config, out)).keys() == load_file(straight).keys()
+    a, b = load_file(straight), load_file(out / "best.safetensors")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not list(out.glob("*.part"))
+
+
 def test_a_continued_run_draws_the_same_dropout(config, tmp_path):
     """Every step seeds its own random numbers, however many a loader drew before it."""
     settings = {"image_size": {"height": 64, "width": 96}, "dropout": 0.5, "backbone_width": 0.25}
