@@ -39,3 +39,7 @@ class DataError(MonoDepthError):
 
 class DeviceError(MonoDepthError):
     """The requested compute device does not exist on this computer."""
+
+
+class TrainingError(MonoDepthError):
+    """A training run cannot go on: it learns nothing any more."""

@@ -27,6 +27,7 @@ class Progress:
     Attributes:
         step: optimiser steps taken.
         skipped_steps: steps whose loss or gradient was not finite; no update was made.
+        skipped_in_a_row: of these, the last ones without a finite step between them.
         bad_items: training images that were damaged, or without depth and labels in their crop.
         seconds: time of all steps so far, over all sessions.
         waited_s: the part of it spent waiting for data.
@@ -35,6 +36,7 @@ class Progress:
 
     step: int = 0
     skipped_steps: int = 0
+    skipped_in_a_row: int = 0
     bad_items: int = 0
     seconds: float = 0.0
     waited_s: float = 0.0

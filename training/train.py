@@ -25,7 +25,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint
 from mono_depth_ros.config import from_mapping, to_mapping, with_overrides
-from mono_depth_ros.errors import MonoDepthError
+from mono_depth_ros.errors import MonoDepthError, TrainingError
 from training.config import CHECKOUT, TrainConfig, load_network_preset, load_train_config
 from training.distributed import processes
 from training.journal import Journal
@@ -40,6 +40,8 @@ from training.validation import validate
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "best.safetensors", "last.safetensors"
+# A bad image spoils a step, not so many of them.
+HOPELESS_STEPS = 100
 
 
 def train(config: TrainConfig, out: Path, stop_after_s: float = math.inf) -> Path:
@@ -53,6 +55,10 @@ def train(config: TrainConfig, out: Path, stop_after_s: float = math.inf) -> Pat
 
     Returns:
         The checkpoint with the best validation so far; there is none before the first.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: see `run.start`.
+        TrainingError: no step of the last `HOPELESS_STEPS` was finite.
     """
     deadline = time.monotonic() + stop_after_s
     with processes(config.device) as (members, device):
@@ -114,13 +120,21 @@ def take_training_step(run: Run, batches: list[dict[str, Any]]) -> dict[str, flo
     total = take_step(
         run.network, state.optimizer, state.scaler, losses, config.optimizer.clip_norm
     )
-    if total is None:
+    if total is not None:
+        state.progress.skipped_in_a_row = 0
+    else:
         state.progress.skipped_steps += 1
+        state.progress.skipped_in_a_row += 1
         names = [name for batch in batches for name in batch["name"]]
         logger.warning(
             "step %d skipped, loss or gradient is not finite; its images: %s",
             step,
             ", ".join(run.processes.lists(names)),
+        )
+    if state.progress.skipped_in_a_row == HOPELESS_STEPS:
+        raise TrainingError(
+            f"the last {HOPELESS_STEPS} steps had a loss or gradient that is not finite, so nothing "
+            "is learnt; try precision=float32 or a lower optimizer.learning_rate"
         )
     if state.average is not None:
         update_average(state.average, run.network, config.ema_decay, step)

@@ -352,6 +352,13 @@ def test_a_step_that_is_not_finite_names_its_images(manifest, tmp_path, caplog):
     assert len(skipped) == 6 and "frame" in skipped[0]
 
 
+def test_a_run_that_learns_nothing_ends(manifest, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("training.train.HOPELESS_STEPS", 4)
+    path = recipe(manifest, tmp_path)
+    assert main([str(path), "loss.silog.factor=1.0e38", "--out", str(tmp_path / "run")]) == 1
+    assert "the last 4 steps had a loss or gradient" in capsys.readouterr().err
+
+
 def test_labels_must_fit_the_network(manifest, tmp_path):
     path = recipe(manifest, tmp_path, loss={"focal_semantic": {}})
     with pytest.raises(ConfigError, match="needs a network with semantics nyu4 or nyu13 or nyu40"):

@@ -59,7 +59,7 @@ def test_stopping_and_continuing_changes_nothing(config, tmp_path):
     )
     assert all(torch.equal(a[key], b[key]) for key in a)
     _, info = load_network(straight)
-    assert info.name == "pwa_light_rooms"
+    assert info.name == "tiny"
     assert info.training_focal_px == pytest.approx(network_camera("rooms", ImageSize(64, 96)).fx)
     assert "procedural world" in info.training_data
     assert info.scores["procedural_world_validation.abs_rel"] > 0

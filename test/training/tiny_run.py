@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.config import CHECKOUT, TrainConfig, load_train_config
 
-RECIPE = CHECKOUT / "config/training/pwa_light_rooms.yaml"
+RECIPE = Path(__file__).with_name("tiny_recipe.yaml")
 
 NETWORK = """\
 network: pwa
