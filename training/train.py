@@ -133,8 +133,8 @@ def take_training_step(run: Run, batches: list[dict[str, Any]]) -> dict[str, flo
         )
     if state.progress.skipped_in_a_row == HOPELESS_STEPS:
         raise TrainingError(
-            f"the last {HOPELESS_STEPS} steps had a loss or gradient that is not finite, so nothing "
-            "is learnt; try precision=float32 or a lower optimizer.learning_rate"
+            f"the last {HOPELESS_STEPS} steps had a loss or gradient that is not finite, so "
+            "nothing is learnt; try precision=float32 or a lower optimizer.learning_rate"
         )
     if state.average is not None:
         update_average(state.average, run.network, config.ema_decay, step)
