@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mono_depth_ros.calibration import CalibrationFile, DepthCalibration, load_calibration
 from mono_depth_ros.checkpoint import CheckpointInfo, load_network
 from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import ConfigError, ShapeError
@@ -29,6 +30,7 @@ class InferenceConfig:
         device: `auto` takes the first GPU where there is one, else the CPU; `cpu`; `cuda`;
             `cuda:N`.
         depth_scale: calibration factor multiplied onto every depth, after the focal correction.
+        inverse_depth_shift_per_m: calibration shift added to the inverse of that depth, 1/m.
         min_depth_m: nearer depths become NaN.
         max_depth_m: farther depths become NaN.
         upsampling: how depth is enlarged to the camera image, `linear` or `nearest`.
@@ -39,6 +41,10 @@ class InferenceConfig:
     )
     depth_scale: float = field(
         default=1.0, metadata={"description": "calibration factor on every depth"}
+    )
+    inverse_depth_shift_per_m: float = field(
+        default=0.0,
+        metadata={"description": "calibration shift of every inverse depth after the factor, 1/m"},
     )
     min_depth_m: float = field(
         default=0.0, metadata={"description": "nearer depths are published as NaN, metres"}
@@ -51,8 +57,7 @@ class InferenceConfig:
     )
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.depth_scale < math.inf:
-            raise ConfigError(f"depth_scale must be positive and finite, got {self.depth_scale}")
+        DepthCalibration(self.depth_scale, self.inverse_depth_shift_per_m)
         if not 0.0 <= self.min_depth_m < self.max_depth_m:
             raise ConfigError(
                 f"need 0 <= min_depth_m < max_depth_m, got {self.min_depth_m} and "
@@ -65,7 +70,8 @@ class DepthPredictor:
 
     Metric scale (design): depth_m = forward(image) * f / f_train * depth_scale, where f is fx of
     the letterboxed camera and f_train the checkpoint's. A camera of half the focal length sees
-    everything half as large, which a network takes for twice as far.
+    everything half as large, which a network takes for twice as far. A calibration may also shift
+    the inverse of that depth; what is then no depth becomes NaN.
     """
 
     def __init__(
@@ -78,17 +84,43 @@ class DepthPredictor:
         # Convolutions with few channels are 1.3 to 2 times faster in this layout, on CPU and GPU.
         self._network.to(memory_format=torch.channels_last)
         self._letterboxes: dict[tuple[int, int], Letterbox] = {}
+        self._calibration: CalibrationFile | None = None
+        self._warned_of_px: set[float] = set()
 
     @classmethod
-    def load(cls, checkpoint: str | Path, config: InferenceConfig | None = None) -> DepthPredictor:
+    def load(
+        cls,
+        checkpoint: str | Path,
+        config: InferenceConfig | None = None,
+        calibration: str | Path | None = None,
+    ) -> DepthPredictor:
         """Load a shipped checkpoint by name, or a .safetensors file.
+
+        Args:
+            checkpoint: name or file.
+            config: how it is run.
+            calibration: file that `mono_depth calibrate` wrote for it, if any.
 
         Raises:
             CheckpointError: see `checkpoint.load_network`.
             DeviceError: the device asked for is not there.
+            ConfigError: see `load_calibration` and `calibrate`.
         """
+        fitted = None if calibration is None else load_calibration(calibration)
         network, info = load_network(checkpoint)
-        return cls(network, info, config)
+        predictor = cls(network, info, config)
+        if fitted is not None:
+            predictor.calibrate(fitted)
+        return predictor
+
+    def calibrate(self, calibration: CalibrationFile) -> None:
+        """Put a calibration into the settings, and warn of cameras that it was not fitted on.
+
+        Raises:
+            ConfigError: it is for other weights, or the settings already have a scale or shift.
+        """
+        self.config = calibration.applied_to(self.config, self.info)
+        self._calibration = calibration
 
     @torch.inference_mode()
     def __call__(
@@ -109,12 +141,16 @@ class DepthPredictor:
         """
         if rgb.ndim != 3:
             raise ShapeError(f"image is {rgb.shape}; pass (H, W, 3) uint8 RGB")
+        # Read once: the node may replace the settings while this runs.
+        config = self.config
         letterbox = self._letterbox(rgb.shape[0], rgb.shape[1])
-        scale = self._metric_scale(letterbox, camera)
+        scale = config.depth_scale * self._focal_ratio(letterbox, camera)
         tensor = image_to_tensor(letterbox.image_to_target(rgb)).to(self.device)
         depth = self._network(tensor)[0, 0].mul(scale).cpu().numpy()
-        depth_m = letterbox.depth_to_source(depth, self.config.upsampling)
-        return self._drop_out_of_range(depth_m)
+        depth_m = letterbox.depth_to_source(depth, config.upsampling)
+        # After enlarging, as it was fitted: NaN and a bend do not mix into neighbours.
+        shift = DepthCalibration(inverse_depth_shift_per_m=config.inverse_depth_shift_per_m)
+        return _drop_out_of_range(np.asarray(shift.apply(depth_m), np.float32), config)
 
     def warm_up(self, height: int, width: int) -> None:
         """Run once on a black image of camera size, so that the first frame is not the slow one."""
@@ -126,13 +162,30 @@ class DepthPredictor:
             self._letterboxes[key] = Letterbox.fit(ImageSize(height, width), self.info.image_size)
         return self._letterboxes[key]
 
-    def _metric_scale(self, letterbox: Letterbox, camera: Intrinsics | None) -> float:
-        if camera is None or self.info.training_focal_px is None:
-            return self.config.depth_scale
-        return self.config.depth_scale * letterbox.camera(camera).fx / self.info.training_focal_px
+    def network_focal_px(self, camera: Intrinsics) -> float:
+        """Return fx of a camera's image after letterboxing, pixels."""
+        return self._letterbox(camera.height, camera.width).camera(camera).fx
 
-    def _drop_out_of_range(self, depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        low, high = self.config.min_depth_m, self.config.max_depth_m
-        if low > 0.0 or high < math.inf:
-            depth_m[(depth_m < low) | (depth_m > high)] = np.nan
-        return depth_m
+    def _focal_ratio(self, letterbox: Letterbox, camera: Intrinsics | None) -> float:
+        if camera is None:
+            return 1.0
+        network_fx_px = letterbox.camera(camera).fx
+        self._warn_of_camera(network_fx_px)
+        training_px = self.info.training_focal_px
+        return 1.0 if training_px is None else network_fx_px / training_px
+
+    def _warn_of_camera(self, network_fx_px: float) -> None:
+        if self._calibration is None or network_fx_px in self._warned_of_px:
+            return
+        self._warned_of_px.add(network_fx_px)
+        if warning := self._calibration.camera_warning(network_fx_px):
+            logger.warning("%s", warning)
+
+
+def _drop_out_of_range(
+    depth_m: npt.NDArray[np.float32], config: InferenceConfig
+) -> npt.NDArray[np.float32]:
+    low, high = config.min_depth_m, config.max_depth_m
+    if low > 0.0 or high < math.inf:
+        depth_m[(depth_m < low) | (depth_m > high)] = np.nan
+    return depth_m

@@ -44,6 +44,14 @@ def test_depth_is_scaled_by_the_focal_length_the_network_sees():
     np.testing.assert_array_equal(calibrated, 3 * expected)
 
 
+def test_a_shift_is_added_to_the_inverse_of_the_scaled_depth():
+    depth_m = ramp_predictor(depth_scale=2.0, inverse_depth_shift_per_m=-0.125)(RGB, CAMERA)
+    # 2 d = 2, 4, 6, 8 m: 1/2 - 1/8, 1/4 - 1/8, 1/6 - 1/8, then nothing is left.
+    np.testing.assert_allclose(depth_m[0, :4], [8 / 3, 8, 24, np.nan], rtol=1e-6)
+    assert np.isnan(depth_m[:, 3:]).all()
+    assert depth_m.dtype == np.float32
+
+
 def test_a_camera_of_twice_the_resolution_gives_the_same_depth():
     """Same optics, more pixels: fx doubles, the letterbox halves it again."""
     large = Intrinsics(100, 100, 95.5, 63.5, 192, 128)
@@ -90,7 +98,8 @@ def test_camera_of_another_size_is_refused():
 
 
 def test_settings_are_checked():
-    for settings in ({"depth_scale": 0.0}, {"min_depth_m": 5.0, "max_depth_m": 4.0}):
+    unshifted = {"inverse_depth_shift_per_m": float("inf")}
+    for settings in ({"depth_scale": 0.0}, unshifted, {"min_depth_m": 5.0, "max_depth_m": 4.0}):
         with pytest.raises(ConfigError):
             InferenceConfig(**settings)
 

@@ -16,12 +16,12 @@ from typing import Any
 from mono_depth_ros.checkpoint import CheckpointInfo, load_network, read_info
 from mono_depth_ros.config import with_overrides
 from mono_depth_ros.errors import ConfigError, MonoDepthError
+from mono_depth_ros.evaluation.bootstrap import BootstrapConfig
 from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 from mono_depth_ros.progress import progress
 from mono_depth_ros.world import KINDS
 from training.config import CHECKOUT
-from training.evaluation.bootstrap import BootstrapConfig
 from training.evaluation.ordinal import draw_confusion
 from training.evaluation.predict import (
     Source,

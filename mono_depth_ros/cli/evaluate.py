@@ -6,9 +6,16 @@ import argparse
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mono_depth_ros.cli.arguments import (
+    GATE_FAILED,
+    add_calibration,
+    add_interval_arguments,
+    interval_settings,
+)
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.progress import progress
@@ -33,7 +40,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--depth-bag", type=Path, help="recording with --depth-topic, if it is not BAG"
     )
+    add_calibration(parser)
     parser.add_argument("--out", type=Path, required=True, help="report folder to write")
+    add_truth_arguments(parser)
+    add_interval_arguments(parser)
+    parser.add_argument(
+        "--fail-if",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="exit with status 3 when it holds, for example 'abs_rel>0.12', 'bins[0-10].delta1<0.9'"
+        " or 'coverage<0.8'; may be repeated",
+    )
+
+
+def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `build_config` reads, and the device."""
     parser.add_argument("--config", type=Path, help="YAML of settings, see config/evaluation")
     parser.add_argument("--profile", help="evaluation protocol (default: lidar)")
     parser.add_argument("--image-topic", help="default: found by type")
@@ -41,18 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unrectified",
         action="store_true",
-        help="the images are not rectified: use K instead of P of camera_info",
+        help="the images are not rectified: take the lens distortion of camera_info out of them",
     )
     parser.add_argument("--lidar-topic", help="default: found by type")
     parser.add_argument("--truth-depth-topic", help="score against this depth image, not LiDAR")
     parser.add_argument("--max-depth", type=float, metavar="M", help=_SWITCHES_HELP)
-    parser.add_argument("--max-frames", type=int, metavar="N", help="score N evenly spread frames")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="take N evenly spread frames")
     parser.add_argument("--tolerance-ms", type=float, help="largest stamp distance (default: 50)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print the table."""
+    from mono_depth_ros.evaluation.gates import failures, parse_gates
     from mono_depth_ros.evaluation.pipeline import evaluate_bag
     from mono_depth_ros.evaluation.report import (
         PAGE,
@@ -63,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
     require_replaceable(args.out)
     config = build_config(args)
+    config = replace(config, intervals=replace(config.intervals, **interval_settings(args)))
+    gates = parse_gates(args.fail_if, config.range_bins_m)
     with ExitStack() as stack:
         predictor, about = _predictor(args, stack)
         evaluation = evaluate_bag(
@@ -80,7 +105,9 @@ def run(args: argparse.Namespace) -> int:
         f"profile {config.profile}, average over "
         f"{config.protocol.average}; report: {args.out / PAGE}\n"
     )
-    return 0
+    failed = failures(gates, summary, config.range_bins_m)
+    sys.stderr.writelines(f"{line}\n" for line in failed)
+    return GATE_FAILED if failed else 0
 
 
 def build_config(args: argparse.Namespace) -> EvaluationConfig:
@@ -124,6 +151,8 @@ def _override(values: dict[str, Any], section: str, given: Mapping[str, Any]) ->
 
 def _predictor(args: argparse.Namespace, stack: ExitStack) -> tuple[Any, dict[str, str]]:
     if args.depth_topic:
+        if args.calibration:
+            raise ConfigError("--calibration is for --checkpoint; recorded depth stays as it is")
         from mono_depth_ros.evaluation.recorded import RecordedDepth
 
         bag = args.depth_bag or args.bag
@@ -133,11 +162,13 @@ def _predictor(args: argparse.Namespace, stack: ExitStack) -> tuple[Any, dict[st
         raise ConfigError("--depth-bag needs --depth-topic, the topic to score in it")
     from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 
-    predictor = DepthPredictor.load(args.checkpoint, InferenceConfig(device=args.device))
-    info = predictor.info
+    inference = InferenceConfig(device=args.device)
+    predictor = DepthPredictor.load(args.checkpoint, inference, args.calibration)
+    info, used = predictor.info, predictor.config
     return predictor, {
         "prediction": f"checkpoint {info.name} ({info.network})",
         "checkpoint sha256": info.sha256,
         "trained on": info.training_data,
+        "calibration": f"scale {used.depth_scale:g}, shift {used.inverse_depth_shift_per_m:g} 1/m",
         "device": str(predictor.device),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
+from mono_depth_ros.cli.arguments import add_calibration
 from mono_depth_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
     )
+    add_calibration(parser)
     parser.add_argument("--npy", action="store_true", help="also write float32 metres as .npy")
     parser.add_argument("--view", action="store_true", help="show the clouds (needs open3d)")
 
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     from mono_depth_ros.files import read_rgb
     from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 
-    predictor = DepthPredictor.load(args.checkpoint, InferenceConfig(device=args.device))
+    inference = InferenceConfig(device=args.device)
+    predictor = DepthPredictor.load(args.checkpoint, inference, args.calibration)
     if args.intrinsics is None and args.hfov_deg is None:
         logger.warning(
             "no --intrinsics or --hfov-deg: assuming the field of view of the training camera; "

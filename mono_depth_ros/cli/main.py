@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "evaluate": "score the depth of a bag's camera against its LiDAR",
+        "calibrate": "fit the metric scale of a network to a robot's own sensors",
+        "compare": "set evaluation reports against the first of them, frame by frame",
         "import-kitti": "turn a KITTI raw drive into a rosbag2",
         "image": "depth, preview and point cloud of picture files",
         "extract": "images and LiDAR depth of a bag as training data",
@@ -66,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; those of the process by default.
 
     Returns:
-        0 on success, 1 when the command failed with a reason on stderr, 130 when interrupted.
+        0 on success, 1 when the command failed with a reason on stderr, 3 when it succeeded and a
+        --fail-if condition holds for its result, 130 when interrupted.
 
     Raises:
         SystemExit: by argparse, with 0 for --help and --version and 2 for wrong arguments.

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
+from mono_depth_ros.cli.arguments import add_calibration
 from mono_depth_ros.progress import progress
 
 HELP = "write a bag with depth, camera_info and point cloud, original stamps"
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
     )
+    add_calibration(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     outcomes = process_bag(
         args.bag,
         args.out,
-        DepthPredictor.load(args.checkpoint, InferenceConfig(device=args.device)),
+        DepthPredictor.load(args.checkpoint, InferenceConfig(device=args.device), args.calibration),
         config,
         track=lambda records, count: progress(records, count, "processing"),
     )

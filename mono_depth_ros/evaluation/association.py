@@ -31,7 +31,7 @@ def match_nearest(
         ShapeError: stamps are not one-dimensional integers (float seconds lose nanoseconds).
         ConfigError: the gap is negative.
     """
-    query, reference = _stamps(query_ns), _stamps(reference_ns)
+    query, reference = stamp_array(query_ns), stamp_array(reference_ns)
     if max_gap_ns < 0:
         raise ConfigError(f"the largest gap is {max_gap_ns} ns; it must be 0 or more")
     matches = np.full(query.size, -1, np.int64)
@@ -43,7 +43,12 @@ def match_nearest(
     return np.where(mutual & close, nearest, matches)
 
 
-def _stamps(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+def stamp_array(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return stamps as (N,) int64 nanoseconds.
+
+    Raises:
+        ShapeError: stamps are not one-dimensional integers (float seconds lose nanoseconds).
+    """
     array = np.asarray(values)
     if array.size == 0:
         array = array.astype(np.int64)

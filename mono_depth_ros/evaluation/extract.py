@@ -25,7 +25,6 @@ from mono_depth_ros.evaluation.extracted import (
 )
 from mono_depth_ros.evaluation.frames import FRAME_ERRORS, Frame, FrameConfig, Recording
 from mono_depth_ros.evaluation.pipeline import EvaluationConfig, reference_depth
-from mono_depth_ros.evaluation.rectification import Rectifier
 from mono_depth_ros.files import write_picture
 from mono_depth_ros.world.dataset import encode_depth
 
@@ -130,9 +129,6 @@ class _Extraction:
         self._rules = EvaluationConfig(
             occlusion=config.occlusion, occlusion_gap=config.occlusion_gap
         )
-        self._rectify = None
-        if not config.frames.rectified:
-            self._rectify = Rectifier(recording.path, recording.topics.camera_info)
         self._last_glance: npt.NDArray[np.float32] | None = None
         self.summary = ExtractSummary()
         for name in ("rgb", "depth"):
@@ -151,14 +147,14 @@ class _Extraction:
         if self._is_still(glance):
             return "still"
         try:
-            rgb, depth_m = self._pictures(frame, frame.rgb)
+            depth_m = reference_depth(frame, self._rules)
         except FRAME_ERRORS as error:
             self._recording.leave_out(frame.stamp_ns, error)
             return ""
         code = encode_depth(depth_m, DEPTH_SCALE)
         if not code.any():
             return "empty"
-        self._write(frame, rgb, code)
+        self._write(frame, frame.rgb, code)
         self._last_glance = glance
         return "written"
 
@@ -166,16 +162,6 @@ class _Extraction:
         if self._last_glance is None:
             return False
         return bool(np.abs(glance - self._last_glance).mean() < self._config.min_change)
-
-    def _pictures(
-        self, frame: Frame, rgb: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Return the rectified image and the LiDAR's depth on its pixels."""
-        depth_m = reference_depth(frame, self._rules)
-        if self._rectify is None:
-            return rgb, depth_m
-        rgb, seen = self._rectify(rgb, frame.camera, frame.stamp_ns)
-        return rgb, np.where(seen, depth_m, np.float32(np.nan))
 
     def _write(
         self, frame: Frame, rgb: npt.NDArray[np.uint8], code: npt.NDArray[np.uint16]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.bags.reader import BagReader
-from mono_depth_ros.bags.topics import COMPRESSED_IMAGE, TRANSFORMS, find_topics
+from mono_depth_ros.bags.topics import COMPRESSED_IMAGE, ODOMETRY, TRANSFORMS, find_topics
 from mono_depth_ros.decoding import (
     camera_info_to_intrinsics,
     compressed_image_to_rgb,
     image_to_depth,
     image_to_rgb,
-    point_cloud_to_xyz,
 )
+from mono_depth_ros.decoding_times import point_cloud_to_xyz_and_time
 from mono_depth_ros.errors import (
     BagError,
     CalibrationError,
@@ -31,12 +30,14 @@ from mono_depth_ros.errors import (
     ShapeError,
 )
 from mono_depth_ros.evaluation.association import match_nearest
-from mono_depth_ros.evaluation.transforms import StaticTransforms
-from mono_depth_ros.geometry import Intrinsics, transform_from_quaternion
+from mono_depth_ros.evaluation.rectification import Rectifier
+from mono_depth_ros.evaluation.rig import Poses, Rig
+from mono_depth_ros.evaluation.sequence import MessageSequence, read_header
+from mono_depth_ros.evaluation.sweeps import Sweep, nearest_sweeps
+from mono_depth_ros.geometry import Intrinsics
 
 logger = logging.getLogger(__name__)
 
-_REORDER_WINDOW = 64
 # What a single message can be the cause of; it costs one frame, not the evaluation.
 FRAME_ERRORS = (DecodingError, CalibrationError, ShapeError)
 
@@ -51,8 +52,16 @@ class FrameConfig:
         camera_info_topic: the image's sibling by default.
         truth_topic: the point cloud or depth image.
         tolerance_ms: largest distance between the stamps of image and truth.
-        rectified: whether the images are; False takes K instead of P from camera_info.
-        camera_from_lidar: x, y, z (metres), qx, qy, qz, qw, where the recording has no /tf_static.
+        rectified: whether the images are; False takes their lens distortion out here, K instead of
+            P from camera_info being the camera then.
+        camera_from_lidar: x, y, z (metres), qx, qy, qz, qw, in place of /tf_static and /tf.
+        fixed_frame: frame that does not move, such as odom: sweeps are moved to the image's stamp
+            in it, point by point where the clouds have times. Empty takes the topmost frame that
+            the LiDAR moves in, if there is one; "none" takes sweeps as they are, for drivers that
+            have done it already.
+        odometry_topic: nav_msgs/Odometry to take poses from beside /tf; empty takes the only one of
+            the recording if /tf says nothing of motion.
+        sweeps: how many sweeps around an image make up its truth.
         max_frames: evenly spread frames are taken when there are more; None takes all.
         accept_damaged: use what a damaged recording holds before the damage.
     """
@@ -64,6 +73,9 @@ class FrameConfig:
     tolerance_ms: float = 50.0
     rectified: bool = True
     camera_from_lidar: tuple[float, float, float, float, float, float, float] | None = None
+    fixed_frame: str = ""
+    odometry_topic: str = ""
+    sweeps: int = 1
     max_frames: int | None = None
     accept_damaged: bool = False
 
@@ -72,6 +84,10 @@ class FrameConfig:
             raise ConfigError(f"tolerance_ms must be 0 or more, got {self.tolerance_ms}")
         if self.max_frames is not None and self.max_frames < 1:
             raise ConfigError(f"max_frames must be at least 1, got {self.max_frames}")
+        if self.sweeps < 1 or (self.sweeps > 1 and self.fixed_frame == "none"):
+            raise ConfigError(
+                f"sweeps is {self.sweeps}; it must be 1 or more, and 1 where fixed_frame is none"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,7 @@ class Frame:
         lidar_points_m: (N, 3) float32 metres, LiDAR frame.
         camera_from_lidar: (4, 4).
         depth_m: (H, W) float32 metres, NaN = none, of a recorded depth image.
+        seen: (H, W) bool, the pixels of a rectified image that the camera saw; None for all.
     """
 
     stamp_ns: int
@@ -95,6 +112,7 @@ class Frame:
     lidar_points_m: npt.NDArray[np.float32] | None = None
     camera_from_lidar: npt.NDArray[np.float64] | None = None
     depth_m: npt.NDArray[np.float32] | None = None
+    seen: npt.NDArray[np.bool_] | None = None
 
 
 class Recording:
@@ -112,6 +130,8 @@ class Recording:
         pairs: (M, 2) the recorded positions of matched images and truths, in image order.
         images: how many images the bag holds.
         truths: how many clouds or depth images it holds.
+        rig: where camera and LiDAR are; None where the truth is a depth image.
+        camera_from_lidar: (4, 4) at the first image; None likewise.
         unreadable: image stamp to reason, of the matched frames met so far that had to be left out.
 
     Raises:
@@ -131,7 +151,14 @@ class Recording:
         self.pairs = self._match(image_ns, truth_ns)
         self._stamps = image_ns, truth_ns
         self._camera_stamps = np.array(sorted(self._cameras), np.int64)
-        self.camera_from_lidar = self._extrinsics() if config.truth == "lidar" else None
+        self.rig = self._make_rig() if config.truth == "lidar" else None
+        self.camera_from_lidar = (
+            None if self.rig is None else self.rig.camera_from_lidar(self._first_ns)
+        )
+        self._sweeps: dict[int, Sweep] = {}
+        self._rectifier = None
+        if not config.rectified:
+            self._rectifier = Rectifier(self.path, self.topics.camera_info)
 
     def frames(self, *, with_images: bool = True) -> Iterator[Frame]:
         """Yield the matched frames in the order of their images.
@@ -147,9 +174,9 @@ class Recording:
         readable = False
         with ExitStack() as stack:
             pairs = self.pairs.tolist()
-            truths = stack.enter_context(
-                MessageSequence(self.path, self.topics.truth, [truth for _, truth in pairs])
-            )
+            self._sweeps.clear()
+            wanted = {position for pair in pairs for position in self._truths_of(*pair)}
+            truths = stack.enter_context(MessageSequence(self.path, self.topics.truth, wanted))
             images = None
             if with_images:
                 images = stack.enter_context(
@@ -186,12 +213,44 @@ class Recording:
         stamp_ns, truth_stamp_ns = self._stamps[0][image], self._stamps[1][truth]
         camera = self._camera_at(stamp_ns)
         rgb = None if images is None else self._decode(images.message(image), camera)
-        reference = self._truth(truths.message(truth), camera)
-        return Frame(stamp_ns, truth_stamp_ns, rgb, camera, *reference)
+        seen = None
+        if self._rectifier is not None:
+            seen = self._rectifier.seen(camera, stamp_ns)
+            rgb = None if rgb is None else self._rectifier.image(rgb, camera, stamp_ns)
+        if self.rig is None:
+            depth_m = self._depth(truths.message(truth), camera)
+            if self._rectifier is not None:
+                depth_m = self._rectifier.depth(depth_m, camera, stamp_ns)
+            return Frame(stamp_ns, truth_stamp_ns, rgb, camera, depth_m=depth_m, seen=seen)
+        sweeps = [self._sweep(position, truths) for position in self._truths_of(image, truth)]
+        try:
+            points_m = self.rig.cloud(sweeps, stamp_ns)
+            camera_from_lidar = self.rig.camera_from_lidar(stamp_ns)
+        except BagError as error:
+            raise CalibrationError(f"its sweep has no pose: {error}") from error
+        return Frame(stamp_ns, truth_stamp_ns, rgb, camera, points_m, camera_from_lidar, seen=seen)
+
+    def _truths_of(self, image: int, truth: int) -> list[int]:
+        """Return the recorded positions of an image's truths."""
+        if self._config.sweeps == 1:
+            return [truth]
+        image_ns, truth_ns = self._stamps
+        return nearest_sweeps(truth_ns, image_ns[image], self._config.sweeps).tolist()
+
+    def _sweep(self, position: int, truths: MessageSequence) -> Sweep:
+        if position not in self._sweeps:
+            message = truths.message(position)
+            points_m, times_ns = point_cloud_to_xyz_and_time(message)
+            self._sweeps[position] = Sweep(self._stamps[1][position], points_m, times_ns)
+        sweep = self._sweeps[position]
+        # Images follow each other, so sweeps long passed are asked for no more.
+        for passed in [kept for kept in self._sweeps if kept < position - 2 * self._config.sweeps]:
+            del self._sweeps[passed]
+        return sweep
 
     def _read_headers(self) -> tuple[list[int], list[int]]:
         config = self._config
-        self.transforms = StaticTransforms()
+        self._poses = Poses()
         image_ns: list[int] = []
         truth_ns: list[int] = []
         info_frame = ""
@@ -204,8 +263,9 @@ class Recording:
                 depth_truth=config.truth == "depth",
             )
             self._compressed = reader.topics[self.topics.image] == COMPRESSED_IMAGE
-            static = [t for t, kind in reader.topics.items() if _is_static(t, kind)]
-            for topic, msgtype, cdr in self._scan(reader, static):
+            moving = [t for t, kind in reader.topics.items() if kind == TRANSFORMS]
+            odometry = self._odometry_topics(reader)
+            for topic, msgtype, cdr in self._scan(reader, [*moving, *odometry]):
                 if topic == self.topics.image:
                     stamp_ns, self._camera_frame = read_header(cdr)
                     image_ns.append(stamp_ns)
@@ -215,8 +275,11 @@ class Recording:
                 elif topic == self.topics.camera_info:
                     stamp_ns, info_frame = read_header(cdr)
                     self._cameras[stamp_ns] = self._camera(reader, msgtype, cdr)
+                elif topic in odometry:
+                    self._poses.add_odometry(reader.decode(topic, msgtype, cdr))
                 else:
-                    self._add_transforms(reader.decode(topic, msgtype, cdr))
+                    message = reader.decode(topic, msgtype, cdr)
+                    self._poses.add_transforms(message, static=topic.endswith("tf_static"))
         # Some drivers leave the image's frame empty and fill in the camera_info's.
         self._camera_frame = self._camera_frame or info_frame
         return image_ns, truth_ns
@@ -229,10 +292,22 @@ class Recording:
         except (BagError, *FRAME_ERRORS) as error:
             return error
 
-    def _scan(self, reader: BagReader, static: list[str]) -> Iterator[tuple[str, str, bytes]]:
+    def _odometry_topics(self, reader: BagReader) -> list[str]:
+        """Return the topic to take poses from, none if there are several."""
+        found = [topic for topic, kind in reader.topics.items() if kind == ODOMETRY]
+        if self._config.odometry_topic:
+            if self._config.odometry_topic not in found:
+                raise BagError(
+                    f"{self.path} has no {ODOMETRY} on {self._config.odometry_topic}; it has "
+                    f"{', '.join(sorted(found)) or 'none at all'}"
+                )
+            return [self._config.odometry_topic]
+        return found if len(found) == 1 and self._config.fixed_frame != "none" else []
+
+    def _scan(self, reader: BagReader, poses: list[str]) -> Iterator[tuple[str, str, bytes]]:
         """Yield (topic, type, CDR); of images and clouds the header is enough."""
         names = self.topics
-        wanted = {names.image, names.camera_info, names.truth, *static}
+        wanted = {names.image, names.camera_info, names.truth, *poses}
         try:
             for topic, msgtype, _, cdr in reader.raw_messages(wanted):
                 yield topic, msgtype, cdr
@@ -242,15 +317,6 @@ class Recording:
                     f"{error}; set accept_damaged to evaluate what lies before the damage"
                 ) from error
             logger.warning("%s; evaluating what lies before the damage", error)
-
-    def _add_transforms(self, message: Any) -> None:
-        for stamped in message.transforms:
-            t, q = stamped.transform.translation, stamped.transform.rotation
-            self.transforms.add(
-                stamped.header.frame_id,
-                stamped.child_frame_id,
-                transform_from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w)),
-            )
 
     def _require(self, image_ns: list[int], truth_ns: list[int]) -> None:
         for stamps, topic in ((image_ns, self.topics.image), (truth_ns, self.topics.truth)):
@@ -280,11 +346,30 @@ class Recording:
             pairs = pairs[np.linspace(0, len(pairs) - 1, limit).round().astype(np.int64)]
         return pairs
 
-    def _extrinsics(self) -> npt.NDArray[np.float64]:
-        given = self._config.camera_from_lidar
-        if given is not None:
-            return transform_from_quaternion(given[:3], given[3:])
-        return self.transforms.lookup(self._camera_frame, self._truth_frame)
+    @property
+    def _first_ns(self) -> int:
+        """Stamp of the first matched image."""
+        return self._stamps[0][int(self.pairs[0][0])]
+
+    def _make_rig(self) -> Rig:
+        config, poses = self._config, self._poses
+        transforms, lidar = poses.transforms, self._truth_frame
+        if config.odometry_topic or not transforms.fixed_above(lidar):
+            poses.use_odometry()
+        rig = Rig(
+            transforms,
+            self._camera_frame,
+            lidar,
+            config.camera_from_lidar,
+            config.fixed_frame,
+            self._first_ns,
+        )
+        if config.sweeps > 1 and not rig.fixed_frame:
+            raise BagError(
+                f"{config.sweeps} sweeps of one image need a fixed frame that the LiDAR moves in; "
+                f"{self.path} holds neither /tf nor one odometry that says how it moves"
+            )
+        return rig
 
     def _camera_at(self, stamp_ns: int) -> Intrinsics:
         if stamp_ns not in self._cameras:
@@ -305,75 +390,15 @@ class Recording:
             )
         return rgb
 
-    def _truth(self, message: Any, camera: Intrinsics) -> tuple[Any, Any, Any]:
-        if self._config.truth == "depth":
-            depth_m = image_to_depth(message)
-            if depth_m.shape != (camera.height, camera.width):
-                raise ShapeError(
-                    f"depth image on {self.topics.truth} is {depth_m.shape[0]}x{depth_m.shape[1]}, "
-                    f"its camera is {camera.height}x{camera.width}; record depth registered to the "
-                    "image"
-                )
-            return None, None, depth_m
-        return point_cloud_to_xyz(message), self.camera_from_lidar, None
-
-
-class MessageSequence:
-    """The wanted messages of one topic, read forward once; a context manager.
-
-    Positions may be asked for out of order by up to `_REORDER_WINDOW` messages.
-
-    Args:
-        path: the recording.
-        topic: which messages.
-        positions: which of them will be asked for, counted in recorded order.
-    """
-
-    def __init__(self, path: Path, topic: str, positions: Collection[int]) -> None:
-        self._reader, self._topic = BagReader(path), topic
-        self._wanted = frozenset(positions)
-        self._kept: dict[int, tuple[str, str, bytes]] = {}
-
-    def __enter__(self) -> MessageSequence:
-        self._reader.__enter__()
-        self._records = enumerate(self._reader.raw_messages([self._topic]))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._reader.__exit__(None, None, None)
-
-    def message(self, position: int) -> Any:
-        """Return the message recorded at `position` among those of the topic.
-
-        Raises:
-            DecodingError: its bytes do not fit its type.
-        """
-        while position not in self._kept:
-            index, (topic, msgtype, _, cdr) = next(self._records)
-            if index in self._wanted:
-                self._kept[index] = topic, msgtype, cdr
-        record = self._kept.pop(position)
-        for passed in [kept for kept in self._kept if kept < position - _REORDER_WINDOW]:
-            del self._kept[passed]
-        try:
-            return self._reader.decode(*record)
-        except BagError as error:
-            raise DecodingError(f"{self._topic}: {error}") from error
-
-
-def read_header(cdr: bytes) -> tuple[int, str]:
-    """Return (stamp_ns, frame_id) of a serialised message that begins with a std_msgs/Header."""
-    order = "<" if cdr[1] & 1 else ">"
-    try:
-        seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", cdr, 4)
-        frame_id = cdr[16 : 16 + length].rstrip(b"\0").decode()
-    except (struct.error, UnicodeDecodeError) as error:
-        raise BagError(f"a message of {len(cdr)} bytes has no readable header: {error}") from error
-    return seconds * 1_000_000_000 + nanoseconds, frame_id
-
-
-def _is_static(topic: str, msgtype: str) -> bool:
-    return msgtype == TRANSFORMS and topic.endswith("tf_static")
+    def _depth(self, message: Any, camera: Intrinsics) -> npt.NDArray[np.float32]:
+        depth_m = image_to_depth(message)
+        if depth_m.shape != (camera.height, camera.width):
+            raise ShapeError(
+                f"depth image on {self.topics.truth} is {depth_m.shape[0]}x{depth_m.shape[1]}, "
+                f"its camera is {camera.height}x{camera.width}; record depth registered to the "
+                "image"
+            )
+        return depth_m
 
 
 def _span(stamps_ns: list[int]) -> str:

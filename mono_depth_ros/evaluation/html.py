@@ -38,6 +38,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="scroll"><table>\n{head}{body}\n</table></div>'
 
 
+def paragraph(text: str) -> str:
+    """Return plain text as a paragraph."""
+    return f"<p>{escape(text)}</p>"
+
+
 def picture_rows(frames: Sequence[FramePictures], max_depth_m: float) -> str:
     """Return the pictures of each frame below one another, with a legend."""
     legend = (

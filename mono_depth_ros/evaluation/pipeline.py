@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import BagError, ConfigError
+from mono_depth_ros.evaluation.bootstrap import Interval
 from mono_depth_ros.evaluation.frames import FRAME_ERRORS, Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.intervals import IntervalConfig, frame_interval
 from mono_depth_ros.evaluation.occlusion import drop_occluded
 from mono_depth_ros.evaluation.pictures import FramePictures, draw_frame
 from mono_depth_ros.evaluation.protocols import Protocol as ScoreProtocol
 from mono_depth_ros.evaluation.protocols import protocol_named, select_pixels
+from mono_depth_ros.evaluation.sampling import at_points
 from mono_depth_ros.geometry import Intrinsics, lidar_to_depth
 from mono_depth_ros.metrics import (
     DepthErrors,
@@ -54,8 +57,11 @@ class EvaluationConfig:
         frames: topics, matching and truth.
         occlusion: "opposite" removes LiDAR points the camera cannot see, "none" keeps all.
         occlusion_gap: relative depth gap of that rule.
+        sampling: "subpixel" takes the prediction where each LiDAR point is, "pixel" that of the
+            pixel it lies on, as published protocols do.
         range_bins_m: ascending edges of the range bins, metres.
         pictures: number of frames drawn, evenly spread.
+        intervals: how the intervals of the scores are drawn.
     """
 
     profile: str = "lidar"
@@ -63,8 +69,10 @@ class EvaluationConfig:
     frames: FrameConfig = field(default_factory=FrameConfig)
     occlusion: Literal["opposite", "none"] = "opposite"
     occlusion_gap: float = 0.15
+    sampling: Literal["subpixel", "pixel"] = "subpixel"
     range_bins_m: tuple[float, ...] = (0.0, 10.0, 20.0, 40.0, 80.0)
     pictures: int = 6
+    intervals: IntervalConfig = field(default_factory=IntervalConfig)
 
     def __post_init__(self) -> None:
         edges = self.range_bins_m
@@ -129,6 +137,11 @@ class Summary:
     truth_pixels: int
     median_scale: float
 
+    @property
+    def coverage(self) -> float:
+        """The share of the truth's pixels that were predicted, NaN without any."""
+        return self.model.count / self.truth_pixels if self.truth_pixels else math.nan
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -139,6 +152,13 @@ class Evaluation:
     summary: Summary
     frames: tuple[FrameScore, ...]
     pictures: tuple[FramePictures, ...]
+
+    def interval(self) -> Interval | None:
+        """Return the interval of `summary.model`; None where nothing can be said."""
+        stamps_ns = [frame.stamp_ns for frame in self.frames]
+        errors = [frame.model for frame in self.frames]
+        average = self.config.protocol.average
+        return frame_interval(stamps_ns, errors, average, self.config.intervals)
 
 
 def evaluate_bag(
@@ -196,8 +216,11 @@ def evaluate_bag(
 
 def reference_depth(frame: Frame, config: EvaluationConfig) -> npt.NDArray[np.float32]:
     """Return the truth on the image's pixels, (H, W) metres, NaN = none."""
-    if frame.depth_m is not None:
-        return frame.depth_m
+    depth_m = frame.depth_m if frame.depth_m is not None else _projected(frame, config)
+    return depth_m if frame.seen is None else np.where(frame.seen, depth_m, np.float32(np.nan))
+
+
+def _projected(frame: Frame, config: EvaluationConfig) -> npt.NDArray[np.float32]:
     if frame.lidar_points_m is None or frame.camera_from_lidar is None:
         raise BagError("a frame needs LiDAR points and their transform, or a depth image")
     depth_m = lidar_to_depth(frame.lidar_points_m, frame.camera_from_lidar, frame.camera)
@@ -236,6 +259,7 @@ def score_frame(
 ) -> FrameScore:
     """Score one frame; both maps are (H, W) metres on the image's pixels."""
     protocol = config.protocol
+    prediction_m = _sampled(frame, prediction_m, reference_m, config)
     p, g, truth_pixels = select_pixels(prediction_m, reference_m, protocol)
     aligned = select_pixels(prediction_m, reference_m, replace(protocol, alignment="median"))
     constant = np.full(reference_m.shape, constant_m)
@@ -252,6 +276,23 @@ def score_frame(
         constant=pixel_errors(constant_p, constant_g),
         bins=tuple(pixel_errors(p[inside], g[inside]) for inside in bins),
         devkit=devkit_errors(p, g),
+    )
+
+
+def _sampled(
+    frame: Frame, prediction_m: FloatArray, reference_m: FloatArray, config: EvaluationConfig
+) -> FloatArray:
+    """Return the prediction where the truth was measured."""
+    if config.sampling == "pixel" or frame.lidar_points_m is None:
+        return prediction_m
+    if frame.camera_from_lidar is None:
+        raise BagError("a frame with LiDAR points needs their transform")
+    return at_points(
+        prediction_m,
+        np.asarray(reference_m, np.float32),
+        frame.lidar_points_m,
+        frame.camera_from_lidar,
+        frame.camera,
     )
 
 

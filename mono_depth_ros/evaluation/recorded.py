@@ -12,7 +12,8 @@ from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.topics import IMAGE
 from mono_depth_ros.decoding import image_to_depth
 from mono_depth_ros.errors import BagError
-from mono_depth_ros.evaluation.frames import Frame, MessageSequence, read_header
+from mono_depth_ros.evaluation.frames import Frame
+from mono_depth_ros.evaluation.sequence import MessageSequence, read_header
 
 
 class RecordedDepth:

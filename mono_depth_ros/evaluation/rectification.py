@@ -6,6 +6,7 @@ OpenCV's calib3d (plumb_bob, rational_polynomial) and fisheye (equidistant) modu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,31 +52,44 @@ class Rectifier:
                 raise
         self._stamps_ns = np.array(sorted(self._lenses), np.int64)
 
-    def __call__(
+    def image(
         self, rgb: npt.NDArray[np.uint8], camera: Intrinsics, stamp_ns: int
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Rectify an image.
+    ) -> npt.NDArray[np.uint8]:
+        """Return an image (H, W, 3) uint8 rectified, black where the camera saw nothing.
 
         Args:
-            rgb: (H, W, 3) uint8.
+            rgb: as the camera took it.
             camera: K of that image.
             stamp_ns: of the image; the camera_info nearest to it counts.
-
-        Returns:
-            (H, W, 3) uint8 RGB, black where the camera saw nothing, and (H, W) bool, where it saw.
 
         Raises:
             CalibrationError: the distortion model is unknown.
         """
+        map_u, map_v = self._maps_of(camera, stamp_ns)
+        return np.asarray(cv2.remap(rgb, map_u, map_v, cv2.INTER_LINEAR), np.uint8)
+
+    def depth(
+        self, depth_m: npt.NDArray[np.float32], camera: Intrinsics, stamp_ns: int
+    ) -> npt.NDArray[np.float32]:
+        """Return depth (H, W) metres rectified: the nearest pixel's, NaN where there is none."""
+        maps = self._maps_of(camera, stamp_ns)
+        straight = cv2.remap(depth_m, *maps, cv2.INTER_NEAREST, borderValue=math.nan)
+        return np.asarray(straight, np.float32)
+
+    def seen(self, camera: Intrinsics, stamp_ns: int) -> npt.NDArray[np.bool_]:
+        """Return (H, W), which pixels of the rectified image the camera saw."""
+        map_u, map_v = self._maps_of(camera, stamp_ns)
+        inside = (map_u >= 0) & (map_v >= 0)
+        return inside & (map_u <= camera.width - 1) & (map_v <= camera.height - 1)
+
+    def _maps_of(
+        self, camera: Intrinsics, stamp_ns: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         nearest_ns = int(self._stamps_ns[np.abs(self._stamps_ns - stamp_ns).argmin()])
         key = self._lenses[nearest_ns], camera
         if key not in self._maps:
             self._maps[key] = distortion_maps(*key)
-        map_u, map_v = self._maps[key]
-        straight = cv2.remap(rgb, map_u, map_v, cv2.INTER_LINEAR)
-        inside = (map_u >= 0) & (map_v >= 0)
-        inside &= (map_u <= camera.width - 1) & (map_v <= camera.height - 1)
-        return np.asarray(straight, np.uint8), inside
+        return self._maps[key]
 
 
 def lens_of(info: Any) -> Lens:

@@ -1,27 +1,25 @@
-"""An evaluation as files: scores.json, per_frame.csv and a self-contained report.html."""
+"""An evaluation as files: scores.json, per_frame.csv and a self-contained report.html.
+
+`saved_report` describes the first two and reads them.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-import shutil
-import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from mono_depth_ros import __version__
-from mono_depth_ros.config import to_mapping
-from mono_depth_ros.errors import DataError
-from mono_depth_ros.evaluation.html import page, picture_rows, table
-from mono_depth_ros.evaluation.pipeline import Evaluation, EvaluationConfig, FrameScore
+from mono_depth_ros.evaluation.folders import replacing_folder, require_replaceable_folder
+from mono_depth_ros.evaluation.html import page, paragraph, picture_rows, table
+from mono_depth_ros.evaluation.pipeline import Evaluation, EvaluationConfig
+from mono_depth_ros.evaluation.saved_report import PER_FRAME, SCORES, write_frames, write_scores
 from mono_depth_ros.metrics import DepthErrors
 
-SCORES, PER_FRAME, PAGE = "scores.json", "per_frame.csv", "report.html"
+PAGE = "report.html"
 
 COLUMNS = {
     "count": ("pixels", "{:d}"),
@@ -56,59 +54,59 @@ def write_report(
     out = Path(out)
     require_replaceable(out)
     facts = {**provenance(evaluation), **(about or {}), **_versions()}
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=f".{out.name}.unfinished-", dir=out.parent))
-        try:
-            folder = workplace / "report"
-            folder.mkdir()
-            (folder / SCORES).write_text(_scores_text(evaluation, facts), encoding="utf-8")
-            _write_frames(evaluation, folder / PER_FRAME)
-            (folder / PAGE).write_text(_page(evaluation, facts), encoding="utf-8")
-            if out.exists():
-                out.rename(workplace / "replaced")
-            folder.rename(out)
-        finally:
-            shutil.rmtree(workplace, ignore_errors=True)
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror}; choose another folder") from error
+    with replacing_folder(out) as folder:
+        write_scores(evaluation, facts, folder / SCORES)
+        write_frames(evaluation, folder / PER_FRAME)
+        (folder / PAGE).write_text(_page(evaluation, facts), encoding="utf-8")
     return out / PAGE
 
 
 def score_lines(evaluation: Evaluation) -> list[str]:
     """Return the score table as lines of text, for a terminal."""
-    rows = score_rows(evaluation)
     header = ["", *(title for title, _ in COLUMNS.values())]
-    cells = [header, *([name, *cells] for name, cells in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    return padded([header, *([name, *cells] for name, cells in score_rows(evaluation))])
+
+
+def padded(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table as lines of equal columns, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
-        for row in cells
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
     ]
 
 
 def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
-    """Return (name, formatted scores) of the model, the baselines and the range bins."""
+    """Return (name, formatted scores) of the model, its interval, the baselines and range bins."""
     summary, edges = evaluation.summary, evaluation.config.range_bins_m
     bins = zip(pairwise(edges), summary.bins, strict=True)
     return [
-        ("prediction", _cells(summary.model)),
-        (f"constant {summary.constant_m:.2f} m", _cells(summary.constant)),
-        ("prediction, median-aligned per image", _cells(summary.aligned)),
-        *((f"prediction at {low:g} to {high:g} m", _cells(bin_)) for (low, high), bin_ in bins),
+        ("prediction", score_cells(summary.model)),
+        *_interval_rows(evaluation),
+        (f"constant {summary.constant_m:.2f} m", score_cells(summary.constant)),
+        ("prediction, median-aligned per image", score_cells(summary.aligned)),
+        *(
+            (f"prediction at {low:g} to {high:g} m", score_cells(bin_))
+            for (low, high), bin_ in bins
+        ),
     ]
+
+
+def interval_text(evaluation: Evaluation) -> str:
+    """Return in words what the interval is of, or why there is none."""
+    config, interval = evaluation.config.intervals, evaluation.interval()
+    if interval is None:
+        return f"none: {config.missing()}"
+    return config.describe(interval.low.count)
 
 
 def provenance(evaluation: Evaluation) -> dict[str, Any]:
     """Return everything the scores depend on, in words and numbers."""
     config, recording, summary = evaluation.config, evaluation.recording, evaluation.summary
     protocol = config.protocol
-    coverage = summary.model.count / summary.truth_pixels if summary.truth_pixels else math.nan
     return {
         "recording": recording.path.name,
         "image topic": recording.topics.image,
@@ -128,8 +126,9 @@ def provenance(evaluation: Evaluation) -> dict[str, Any]:
         "frames without a prediction": summary.unpredicted_frames,
         "frames unreadable, left out": summary.unreadable_frames,
         "truth pixels": summary.truth_pixels,
-        "of them predicted": f"{coverage:.2%}",
+        "of them predicted": f"{summary.coverage:.2%}",
         "median scale (1 = metric)": f"{summary.median_scale:.4f}",
+        "interval of the prediction's scores": interval_text(evaluation),
     }
 
 
@@ -153,51 +152,21 @@ def _occlusion_text(config: EvaluationConfig) -> str:
     )
 
 
-def _cells(errors: DepthErrors) -> list[str]:
-    return [form.format(getattr(errors, name)) for name, (_, form) in COLUMNS.items()]
-
-
-def _scores_text(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
-    summary = asdict(evaluation.summary)
-    edges = evaluation.config.range_bins_m
-    summary["bins"] = [
-        {"low_m": low, "high_m": high, **errors}
-        for (low, high), errors in zip(pairwise(edges), summary["bins"], strict=True)
+def _interval_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
+    interval = evaluation.interval()
+    if interval is None:
+        return []
+    # The first column counts pixels, of which an end of an interval has none.
+    level = f"{100 * evaluation.config.intervals.level:g} %"
+    return [
+        (f"  {level} of draws, from", ["", *score_cells(interval.low)[1:]]),
+        (f"  {level} of draws, to", ["", *score_cells(interval.high)[1:]]),
     ]
-    record = {
-        "scores": summary,
-        "protocol": to_mapping(evaluation.config.protocol),
-        "config": to_mapping(evaluation.config),
-        "provenance": dict(facts),
-    }
-    return json.dumps(_json_ready(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _json_ready(value: Any) -> Any:
-    """Replace what JSON cannot hold: NaN by null, infinity by a word."""
-    if isinstance(value, Mapping):
-        return {str(key): _json_ready(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_ready(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf"
-    return value
-
-
-def _write_frames(evaluation: Evaluation, path: Path) -> None:
-    names = [field.name for field in fields(DepthErrors)]
-    header = ["stamp_ns", "truth_stamp_ns", "truth_pixels", "median_scale", *names]
-    header += [f"{row}_{name}" for row in ("aligned", "constant") for name in names]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(_frame_row(score, names) for score in evaluation.frames)
-
-
-def _frame_row(score: FrameScore, names: list[str]) -> list[Any]:
-    errors = (score.model, score.aligned, score.constant)
-    values = [getattr(part, name) for part in errors for name in names]
-    return [score.stamp_ns, score.truth_stamp_ns, score.truth_pixels, score.scale, *values]
+def score_cells(errors: DepthErrors) -> list[str]:
+    """Return the scores as text, one cell per entry of `COLUMNS`."""
+    return [form.format(getattr(errors, name)) for name, (_, form) in COLUMNS.items()]
 
 
 def _page(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
@@ -206,7 +175,7 @@ def _page(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
     facts_rows = [[name, str(value)] for name, value in facts.items()]
     devkit = evaluation.summary.devkit
     parts = [
-        ("Scores", table(header, rows)),
+        ("Scores", table(header, rows) + paragraph(f"Interval: {interval_text(evaluation)}.")),
         ("What was compared", table([], facts_rows)),
         ("Frames", picture_rows(evaluation.pictures, evaluation.config.range_bins_m[-1])),
     ]
@@ -232,5 +201,4 @@ def require_replaceable(out: Path) -> None:
     Raises:
         DataError: it exists and is neither an empty folder nor an earlier report.
     """
-    if out.exists() and not (out.is_dir() and ((out / SCORES).exists() or not any(out.iterdir()))):
-        raise DataError(f"{out} exists and is no evaluation report; choose another folder")
+    require_replaceable_folder(out, SCORES, "evaluation report")

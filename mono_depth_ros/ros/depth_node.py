@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
@@ -21,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from mono_depth_ros.coloring import DepthColorizer
+from mono_depth_ros.calibration import CalibrationFile
 from mono_depth_ros.decoding import camera_info_to_intrinsics, compressed_image_to_rgb, image_to_rgb
 from mono_depth_ros.errors import CalibrationError, ConfigError, MonoDepthError
 from mono_depth_ros.geometry import Intrinsics
@@ -34,6 +33,7 @@ from mono_depth_ros.ros.encoding import (
     depth_to_image,
 )
 from mono_depth_ros.ros.interruption import ignore_signals, raise_on_first_signal
+from mono_depth_ros.ros.loading import LoadPredictor, load_calibrated, make_colorizer
 from mono_depth_ros.ros.middleware import use_large_message_profile
 from mono_depth_ros.ros.parameters import (
     NodeConfig,
@@ -47,7 +47,6 @@ from mono_depth_ros.ros.worker import NewestItemWorker
 if TYPE_CHECKING:
     from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 
-LoadPredictor = Callable[[str, "InferenceConfig"], "DepthPredictor"]
 ImageMessage: TypeAlias = Image | CompressedImage
 
 # Longest wait for a running inference when the process ends; launch kills a node that needs longer
@@ -89,6 +88,7 @@ class DepthNode(LifecycleNode):
                 f"parameter {name} is given but this node has none of that name; ignored"
             )
         self._predictor: DepthPredictor | None = None
+        self._calibration: CalibrationFile | None = None
         self._worker: NewestItemWorker[ImageMessage] | None = None
         self._camera_info: CameraInfo | None = None
         self._cloud_encoder: CloudEncoder | None = None
@@ -106,7 +106,7 @@ class DepthNode(LifecycleNode):
         return self._worker is None or self._worker.stop(timeout_s)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the checkpoint, run it once, create the publishers."""
+        """Load checkpoint and calibration, run the network once, create the publishers."""
         try:
             self._load()
         except MonoDepthError as error:
@@ -152,24 +152,24 @@ class DepthNode(LifecycleNode):
         return super().on_error(state)
 
     def _load(self) -> None:
-        import torch
-
-        # The last core is left to the executor and DDS: threads that wait for one another stall
-        # whenever one of them is displaced.
-        all_but_one = max((os.cpu_count() or 1) - 1, 1)
-        torch.set_num_threads(self.config.num_threads or all_but_one)
-        predictor = self._load_predictor(self.config.checkpoint, self._inference)
-        predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)
-        self._colorizer = DepthColorizer(self.config.color_max_depth_m or _max_depth_m(predictor))
+        predictor, self._calibration = load_calibrated(
+            self._load_predictor, self.config, self._inference
+        )
+        self._colorizer = make_colorizer(self.config, predictor)
         self._predictor = predictor
+        fitted = f", calibration {self.config.calibration_file}" if self._calibration else ""
         self.get_logger().info(
             f"loaded {self.config.checkpoint} ({predictor.info.network}) on {predictor.device}"
+            + fitted
         )
 
     def _set_inference(self, inference: InferenceConfig) -> None:
-        self._inference = inference
         if self._predictor is not None:
-            self._predictor.config = inference
+            fitted = self._calibration
+            self._predictor.config = (
+                fitted.applied_to(inference, self._predictor.info) if fitted else inference
+            )
+        self._inference = inference
 
     def _create_publishers(self) -> None:
         qos = QoSProfile(depth=2, reliability=_reliability(self.config.output_reliability))
@@ -376,15 +376,6 @@ def _spin(node: DepthNode) -> None:
     while rclpy.ok():
         # Bounded, because Python runs its signal handlers only between two waits.
         executor.spin_once(timeout_sec=_SPIN_PERIOD_S)
-
-
-def _max_depth_m(predictor: DepthPredictor) -> float:
-    largest = predictor.info.settings.get("max_depth_m")
-    if largest is None:
-        raise ConfigError(
-            f"checkpoint {predictor.info.name} names no largest depth; set color_max_depth_m"
-        )
-    return float(largest)
 
 
 def _reliability(name: str) -> ReliabilityPolicy:

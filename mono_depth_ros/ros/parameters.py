@@ -48,6 +48,13 @@ class NodeConfig:
         default=DEFAULT_CHECKPOINT,
         metadata=_fixed("shipped checkpoint by name, or path of a .safetensors file"),
     )
+    calibration_file: str = field(
+        default="",
+        metadata=_fixed(
+            "metric calibration of the checkpoint, read when configured; empty: none. Then "
+            "depth_scale and inverse_depth_shift_per_m must keep their defaults"
+        ),
+    )
     autostart: bool = field(
         default=True,
         metadata=_fixed("configure and activate at start; false: wait for a lifecycle manager"),
@@ -105,7 +112,10 @@ def declare_config(node: Node, cls: type[T]) -> T:
 
 
 def follow_changes(node: Node, current: T, apply: Callable[[T], None]) -> None:
-    """Call `apply` with the new config when its parameters are set; refuse impossible ones."""
+    """Call `apply` with the new config when its parameters are set; refuse impossible ones.
+
+    What is impossible, the config or `apply` says with a ConfigError.
+    """
     names = {item.name for item in fields(cast(Any, current))}
     config = current
 
@@ -116,12 +126,13 @@ def follow_changes(node: Node, current: T, apply: Callable[[T], None]) -> None:
         }
         if changes:
             try:
-                config = from_mapping(type(config), to_mapping(config) | changes, node.get_name())
+                changed = from_mapping(type(config), to_mapping(config) | changes, node.get_name())
+                # Humble has no callback after the fact; nobody else in this node refuses
+                # parameters afterwards.
+                apply(changed)
             except ConfigError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            # Humble has no callback after the fact; nobody else in this node refuses parameters
-            # afterwards.
-            apply(config)
+            config = changed
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(on_set)

@@ -67,7 +67,7 @@ def test_max_frames_are_spread_evenly(make_bag):
 
 def test_extrinsics_from_the_configuration_replace_missing_transforms(make_bag):
     bag = make_bag(transforms=False)
-    with pytest.raises(BagError, match="'camera' and 'lidar'; /tf_static holds nothing"):
+    with pytest.raises(BagError, match="'camera' and 'lidar'; the recording holds nothing"):
         Recording(bag, FrameConfig())
     given = (1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0)
     recording = Recording(bag, FrameConfig(camera_from_lidar=given))

@@ -76,10 +76,9 @@ def test_images_follow_the_maps_of_their_own_camera_info(tmp_path):
     lenses = [("plumb_bob", (0.0,) * 5), ("plumb_bob", (0.3, 0.0, 0.0, 0.0, 0.0))]
     rectify = Rectifier(write_infos(tmp_path / "bag", lenses), "/camera_info")
     ramp = np.repeat((3 * U).astype(np.uint8)[..., None], 3, axis=2)
-    same, seen = rectify(ramp, CAMERA, 400)
-    np.testing.assert_array_equal(same, ramp)
-    assert seen.all()
-    rgb, seen = rectify(ramp, CAMERA, 700)
+    np.testing.assert_array_equal(rectify.image(ramp, CAMERA, 400), ramp)
+    assert rectify.seen(CAMERA, 400).all()
+    rgb, seen = rectify.image(ramp, CAMERA, 700), rectify.seen(CAMERA, 700)
     source_u, source_v = 50.0 * X * (1 + 0.3 * R2) + 31.0, 52.0 * Y * (1 + 0.3 * R2) + 23.5
     inside = (source_u >= 0) & (source_u <= 63) & (source_v >= 0) & (source_v <= 47)
     np.testing.assert_array_equal(seen, inside)
@@ -87,6 +86,13 @@ def test_images_follow_the_maps_of_their_own_camera_info(tmp_path):
     assert (rgb[0, 0] == 0).all()
     # OpenCV interpolates at 1/32 px.
     assert abs(rgb[seen][:, 0] - 3 * source_u[seen]).max() < 0.5 + 3 / 32
+    # Depth is never mixed: each pixel takes that of the nearest one.
+    depth_m = np.where(U < 32, 1.0, 5.0).astype(np.float32)
+    straight_m = rectify.depth(depth_m, CAMERA, 700)
+    assert set(np.unique(straight_m[seen])) == {1.0, 5.0} and np.isnan(straight_m[0, 0])
+    away = abs(source_u - 31.5) > 0.6
+    expected = np.where(source_u < 31.5, 1.0, 5.0)
+    np.testing.assert_array_equal(straight_m[seen & away], expected[seen & away])
 
 
 def test_a_bag_without_the_topic_is_an_error(tmp_path):

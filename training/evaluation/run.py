@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from mono_depth_ros.checkpoint import CheckpointInfo
 from mono_depth_ros.errors import DataError, ShapeError
+from mono_depth_ros.evaluation.bootstrap import BootstrapConfig
 from mono_depth_ros.evaluation.protocols import select_pixels
 from mono_depth_ros.models.semantic_classes import Semantics, label_map
 from training.datasets.reader import PreparedReader
-from training.evaluation.bootstrap import BootstrapConfig
 from training.evaluation.ordinal import OrdinalCounts, OrdinalScores, depth_classes
 from training.evaluation.predict import Answer, Source
 from training.evaluation.profiles import (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.evaluation.bootstrap import BootstrapConfig, Interval, bootstrap_interval
 from mono_depth_ros.evaluation.protocols import select_pixels
 from mono_depth_ros.metrics import (
     DepthErrors,
@@ -18,7 +19,6 @@ from mono_depth_ros.metrics import (
     pixel_errors,
     pool_over_pixels,
 )
-from training.evaluation.bootstrap import BootstrapConfig, Interval, bootstrap_interval
 from training.evaluation.profiles import Profile
 from training.evaluation.strata import RangeBin, masked_errors, range_errors
 from training.manifest import Record

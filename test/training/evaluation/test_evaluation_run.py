@@ -12,7 +12,7 @@ import pytest
 from small_data import info, make_data, write_code
 
 from mono_depth_ros.errors import DataError, ShapeError
-from training.evaluation.bootstrap import BootstrapConfig
+from mono_depth_ros.evaluation.bootstrap import BootstrapConfig
 from training.evaluation.predict import Answer
 from training.evaluation.run import EvaluationConfig, evaluate, seen_in_training
 from training.evaluation.saved import PredictionWriter, SavedSource

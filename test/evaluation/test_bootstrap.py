@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 
 from mono_depth_ros.errors import ConfigError
-from mono_depth_ros.metrics import DepthErrors, mean_over_images
-from training.evaluation.bootstrap import BootstrapConfig, bootstrap_interval
+from mono_depth_ros.evaluation.bootstrap import (
+    SCORES,
+    BootstrapConfig,
+    bootstrap_interval,
+    paired_interval,
+)
+from mono_depth_ros.metrics import (
+    DepthErrors,
+    mean_over_images,
+    pixel_errors,
+    pool_over_pixels,
+)
 
 
 def image(abs_rel, rmse_m=1.0, count=10):
@@ -85,3 +95,56 @@ def test_nothing_can_be_said_of_one_unit():
     for wrong in ({"draws": -1}, {"level": 0.0}, {"level": 1.0}):
         with pytest.raises(ConfigError, match="bootstrap"):
             BootstrapConfig(**wrong)
+
+
+def test_pooled_pixels_weigh_images_by_their_pixels():
+    # Draws of (a, a), (a, b), (b, b): 0, 3/4 and 1, because b has three times the pixels of a.
+    errors = [image(0.0, count=100), image(1.0, count=300)]
+    narrow = BootstrapConfig(draws=500, level=0.01)
+    middle = bootstrap_interval(errors, ["", ""], narrow, "pixels")
+    assert middle.low.abs_rel == pytest.approx(0.75) == middle.high.abs_rel
+
+
+def test_every_pooled_draw_is_the_pool_of_its_images():
+    rng = np.random.default_rng(4)
+    errors = [pixel_errors(rng.uniform(1, 9, n), rng.uniform(1, 9, n)) for n in (3, 8, 20)]
+    draws = [
+        pool_over_pixels([errors[i] for i in (a, b, c)])
+        for a in range(3)
+        for b in range(3)
+        for c in range(3)
+    ]
+    interval = bootstrap_interval(errors, [""] * 3, BootstrapConfig(3000, 0.9999), "pixels")
+    for name in SCORES:
+        values = [getattr(draw, name) for draw in draws]
+        assert getattr(interval.low, name) == pytest.approx(min(values)), name
+        assert getattr(interval.high, name) == pytest.approx(max(values)), name
+
+
+class TestPairs:
+    def test_a_constant_difference_has_no_width_however_much_images_vary(self):
+        values = np.random.default_rng(6).random(30)
+        first, second = [image(v) for v in values], [image(v + 0.25) for v in values]
+        interval = paired_interval(first, second, [""] * 30, BootstrapConfig())
+        assert interval.low.abs_rel == pytest.approx(0.25) == interval.high.abs_rel
+        assert (interval.low.rmse_m, interval.high.rmse_m) == (0.0, 0.0)
+
+    def test_it_is_the_interval_of_the_differences(self):
+        rng = np.random.default_rng(7)
+        before, after = rng.random((2, 25))
+        groups = [str(i // 4) for i in range(25)]
+        config = BootstrapConfig(unit="group")
+        first, second = [image(v) for v in before], [image(v) for v in after]
+        interval = paired_interval(first, second, groups, config)
+        expected = bootstrap_interval([image(v) for v in after - before], groups, config)
+        assert interval.low.abs_rel == pytest.approx(expected.low.abs_rel)
+        assert interval.high.abs_rel == pytest.approx(expected.high.abs_rel)
+        assert interval.low.count == 7
+
+    def test_images_empty_on_one_side_do_not_count(self):
+        empty = DepthErrors.empty()
+        first, second = [image(0.1), image(0.2), empty], [image(0.2), image(0.3), image(9.0)]
+        interval = paired_interval(first, second, [""] * 3, BootstrapConfig())
+        assert interval.low.count == 2
+        assert interval.high.abs_rel == pytest.approx(0.1)
+        assert paired_interval(first, [empty] * 3, [""] * 3, BootstrapConfig()) is None

@@ -1,0 +1,213 @@
+"""The scores of `evaluate_bag` for frames that come one by one and never again."""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mono_depth_ros.bags.topics import Topics
+from mono_depth_ros.errors import BagError, ConfigError, DataError
+from mono_depth_ros.evaluation.frames import Frame
+from mono_depth_ros.evaluation.pictures import FramePictures, draw_frame
+from mono_depth_ros.evaluation.pipeline import (
+    Evaluation,
+    EvaluationConfig,
+    FloatArray,
+    FrameScore,
+    ReferenceMedian,
+    reference_depth,
+    score_frame,
+    summarise,
+)
+from mono_depth_ros.evaluation.protocols import Protocol, select_pixels
+from mono_depth_ros.metrics import DepthErrors, pixel_errors
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSource:
+    """What the report says of where live frames came from; as in `Recording`."""
+
+    path: Path
+    topics: Topics
+    images: int
+    truths: int
+    pairs: Sequence[object]
+
+
+class LiveScores:
+    """Scores frames as they come; what belongs to the whole run is computed at the end.
+
+    The constant baseline is the median of all truths, which only the end knows. Until then the
+    counted depths of every frame lie in an unnamed file, 4 bytes each; memory holds one frame, the
+    pictures, and 3 KB of scores per frame.
+
+    Args:
+        config: what a score depends on.
+        folder: for the file; must exist.
+
+    Attributes:
+        scored: how many frames have a score.
+        unpredicted: how many had a truth and no prediction.
+
+    Raises:
+        ConfigError: the configuration asks for what cannot be done live.
+        DataError: the folder cannot be written.
+    """
+
+    def __init__(self, config: EvaluationConfig, folder: Path) -> None:
+        require_live(config)
+        self._config = config
+        self._median = ReferenceMedian(config.protocol)
+        self._scores: list[FrameScore] = []
+        self._pictures = _PictureChoice(config.pictures)
+        self._counts = array("q")
+        self.unpredicted = 0
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder)
+        except OSError as error:
+            raise DataError(
+                f"cannot write to {folder}: {error.strerror}; choose another folder for the report"
+            ) from error
+
+    @property
+    def scored(self) -> int:
+        """How many frames have a score."""
+        return len(self._scores)
+
+    def add(self, frame: Frame, prediction_m: FloatArray | None) -> None:
+        """Score one frame; None counts as without a prediction.
+
+        Raises:
+            ShapeError: prediction and truth differ in size, or the profile needs larger images.
+            DataError: the disk is full.
+        """
+        reference_m = reference_depth(frame, self._config)
+        if prediction_m is None:
+            self._median.add(reference_m)
+            self.unpredicted += 1
+            return
+        # Its constant is provisional; `finish` replaces it.
+        score = score_frame(frame, prediction_m, reference_m, 1.0, self._config)
+        self._keep(self._median.add(reference_m))
+        self._scores.append(score)
+        index = self._median.frames - 1
+        if frame.rgb is not None and self._pictures.wants(index):
+            title = f"frame {index}, stamp {frame.stamp_ns} ns"
+            scale_m = self._config.range_bins_m[-1]
+            picture = draw_frame(title, frame.rgb, prediction_m, reference_m, scale_m)
+            self._pictures.add(index, picture)
+
+    def finish(self, source: LiveSource, unreadable: int) -> Evaluation:
+        """Return the evaluation of all frames.
+
+        Args:
+            source: where they came from.
+            unreadable: matched frames that could not be used.
+
+        Raises:
+            BagError: no frame was scored, or no truth falls into an image.
+        """
+        if not self._scores:
+            raise BagError(
+                f"nothing was scored: {source.images} images, {source.truths} clouds on "
+                f"{source.topics.truth}, {len(source.pairs)} pairs within "
+                f"{self._config.frames.tolerance_ms:g} ms, of them {self.unpredicted} without a "
+                f"depth and {unreadable} unreadable"
+            )
+        constant_m = self._median.value()
+        if constant_m is None:
+            raise BagError(
+                f"no depth of {source.topics.truth} falls into the scored part of an image; check "
+                "the profile's window and the transform between camera and LiDAR"
+            )
+        scores = [
+            replace(score, constant=constant_errors(depths_m, constant_m, self._config.protocol))
+            for score, depths_m in zip(self._scores, self._kept(), strict=True)
+        ]
+        unscored = self.unpredicted, unreadable
+        summary = summarise(scores, constant_m, unscored, self._config)
+        return Evaluation(
+            self._config, source, summary, tuple(scores), self._pictures.evenly_spread()
+        )
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._file.close()
+
+    def _keep(self, depths_m: npt.NDArray[np.float64]) -> None:
+        # LiDAR depths are float32, so nothing is lost.
+        data = depths_m.astype(np.float32).tobytes()
+        try:
+            self._file.seek(4 * sum(self._counts))
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            raise DataError(f"cannot keep the truth of a frame: {error.strerror}") from error
+        self._counts.append(depths_m.size)
+
+    def _kept(self) -> list[npt.NDArray[np.float32]]:
+        raise NotImplementedError
+
+
+class _PictureChoice:
+    """Some pictures of a run of unknown length, evenly spread, at most twice as many as wanted."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._stride = 1
+        self._pictures: dict[int, FramePictures] = {}
+
+    def wants(self, index: int) -> bool:
+        """Tell whether a frame is worth drawing."""
+        return self._wanted > 0 and index % self._stride == 0
+
+    def add(self, index: int, picture: FramePictures) -> None:
+        """Keep a picture; when there are too many, every other one goes."""
+        self._pictures[index] = picture
+        while len(self._pictures) > 2 * self._wanted:
+            self._stride *= 2
+            self._pictures = {i: p for i, p in self._pictures.items() if i % self._stride == 0}
+
+    def evenly_spread(self) -> tuple[FramePictures, ...]:
+        """Return as many as are wanted."""
+        pictures = list(self._pictures.values())
+        count = min(self._wanted, len(pictures))
+        places = np.linspace(0, len(pictures) - 1, count).round().astype(int).tolist()
+        return tuple(pictures[place] for place in places)
+
+
+def constant_errors(
+    depths_m: npt.NDArray[np.floating], constant_m: float, protocol: Protocol
+) -> DepthErrors:
+    """Return the errors of one constant depth against the reference depths of an image.
+
+    Args:
+        depths_m: (N,) metres, those that the protocol counts.
+        constant_m: the prediction of every pixel.
+        protocol: its grid and crop have been applied already.
+    """
+    row = np.asarray(depths_m)[None]
+    whole = replace(protocol, grid="full", crop="none")
+    prediction, reference, _ = select_pixels(np.full(row.shape, constant_m), row, whole)
+    return pixel_errors(prediction, reference)
+
+
+def require_live(config: EvaluationConfig) -> None:
+    """Check that frames which come one by one can be scored like that.
+
+    Raises:
+        ConfigError: a setting needs the whole recording, or no LiDAR.
+    """
+    frames = config.frames
+    if frames.truth != "lidar":
+        raise ConfigError("frames.truth is depth; live depth is scored against LiDAR only")
+    if frames.sweeps != 1:
+        raise ConfigError(f"frames.sweeps is {frames.sweeps}; live it must be 1")
+    if frames.max_frames is not None:
+        raise ConfigError("frames.max_frames needs the length of the recording; leave it out live")

@@ -1,0 +1,224 @@
+"""Plots as inline SVG: no plotting library on the robot, no script in the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+
+import numpy as np
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+_WIDTH_PX, _HEIGHT_PX = 900, 300
+_LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 70, 15, 12, 48
+# Dots are drawn on lines of at most this many points.
+_DOTS = 120
+# A line breaks where two frames are further apart than this many typical distances.
+_GAP = 5.0
+_MOST_BARS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Values over x, ascending; NaN breaks the line."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Values over bins of x: N + 1 ascending edges, N values; NaN leaves a bin out."""
+
+    edges: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Axes:
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def x_px(self, value: float) -> float:
+        share = (value - self.x[0]) / (self.x[1] - self.x[0])
+        return _LEFT_PX + share * (_WIDTH_PX - _LEFT_PX - _RIGHT_PX)
+
+    def y_px(self, value: float) -> float:
+        share = (value - self.y[0]) / (self.y[1] - self.y[0])
+        return _HEIGHT_PX - _BOTTOM_PX - share * (_HEIGHT_PX - _TOP_PX - _BOTTOM_PX)
+
+
+def colour(index: int) -> str:
+    """Return the colour of the series with this number; after the last they begin again."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def legend(names: Sequence[str]) -> str:
+    """Return the names with the colours in which plots draw series of these numbers."""
+    entries = (
+        f'<span style="color:{colour(i)}">&#9632;</span> {escape(name)}'
+        for i, name in enumerate(names)
+    )
+    return f"<p>{' &#160; '.join(entries)}</p>"
+
+
+def line_plot(lines: Sequence[Line], x_label: str, y_label: str) -> str:
+    """Draw lines from zero up, in the order of `legend`."""
+    axes = _Axes(
+        _span([x for line in lines for x in line.x]),
+        _span([0.0, *(y for line in lines for y in line.y)]),
+    )
+    marks = (mark for i, line in enumerate(lines) for mark in _line_marks(line, colour(i), axes))
+    return _svg(axes, marks, x_label, y_label)
+
+
+def step_plot(steps: Sequence[Step], x_label: str, y_label: str) -> str:
+    """Draw values as wide as their bins, from zero up; an endless bin stops at the plot's side."""
+    edges = [edge for step in steps for edge in _used_edges(step)]
+    finite = [edge for edge in edges if math.isfinite(edge)]
+    if len(finite) < len(edges):
+        finite.append(max(finite, default=1.0) * 1.25)
+    axes = _Axes(_span(finite), _span([0.0, *(y for step in steps for y in step.y)]))
+    marks = (mark for i, step in enumerate(steps) for mark in _step_marks(step, colour(i), axes))
+    return _svg(axes, marks, x_label, y_label)
+
+
+def histogram(values: Sequence[float], x_label: str, y_label: str, series: int = 0) -> str:
+    """Draw how often values occur, with a line at zero; what is not finite is left out.
+
+    Args:
+        values: (N,), of any unit.
+        x_label: what they are.
+        y_label: what is counted.
+        series: number of the colour.
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = _span([0.0, *finite])
+    bars = min(max(math.ceil(math.sqrt(len(finite))), 5), _MOST_BARS)
+    # Multiples of the step, so that no bar mixes both sides of zero.
+    step = _round_step((high - low) / bars)
+    edges = step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
+    counts, _ = np.histogram(finite, edges)
+    span = float(edges[0]), float(edges[-1])
+    axes = _Axes(span, (0.0, max(1.05 * float(counts.max()), 1.0)))
+    return _svg(axes, _bar_marks(counts.tolist(), edges.tolist(), series, axes), x_label, y_label)
+
+
+def _line_marks(line: Line, ink: str, axes: _Axes) -> Iterator[str]:
+    for part in _unbroken(line):
+        points = [(axes.x_px(x), axes.y_px(y)) for x, y in part]
+        if len(points) > 1:
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            yield f'<polyline points="{path}" fill="none" stroke="{ink}" stroke-width="1.5"/>'
+        if len(points) == 1 or len(line.x) <= _DOTS:
+            yield from (
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{ink}"/>' for x, y in points
+            )
+
+
+def _unbroken(line: Line) -> Iterator[list[tuple[float, float]]]:
+    distances = [after - before for before, after in pairwise(line.x)]
+    longest = _GAP * float(np.median(distances)) if distances else math.inf
+    part: list[tuple[float, float]] = []
+    for x, y in zip(line.x, line.y, strict=True):
+        if part and (not math.isfinite(y) or x - part[-1][0] > longest):
+            yield part
+            part = []
+        if math.isfinite(y):
+            part.append((x, y))
+    if part:
+        yield part
+
+
+def _used_edges(step: Step) -> Iterator[float]:
+    for ends, value in zip(pairwise(step.edges), step.y, strict=True):
+        if math.isfinite(value):
+            yield from ends
+
+
+def _step_marks(step: Step, ink: str, axes: _Axes) -> Iterator[str]:
+    for (low, high), value in zip(pairwise(step.edges), step.y, strict=True):
+        if not math.isfinite(value):
+            continue
+        left, right = (axes.x_px(min(edge, axes.x[1])) for edge in (low, high))
+        y = axes.y_px(value)
+        yield (
+            f'<line x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{ink}" '
+            'stroke-width="2.5"/>'
+        )
+        yield f'<circle cx="{(left + right) / 2:.1f}" cy="{y:.1f}" r="3.5" fill="{ink}"/>'
+
+
+def _bar_marks(
+    counts: Sequence[int], edges: Sequence[float], series: int, axes: _Axes
+) -> Iterator[str]:
+    floor = axes.y_px(0.0)
+    for (low, high), count in zip(pairwise(edges), counts, strict=True):
+        left, right, top = axes.x_px(low), axes.x_px(high), axes.y_px(count)
+        yield (
+            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
+            f'height="{floor - top:.1f}" fill="{colour(series)}" stroke="#fff"/>'
+        )
+    zero = axes.x_px(0.0)
+    yield (
+        f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="{_TOP_PX}" y2="{floor:.1f}" stroke="#222" '
+        'stroke-dasharray="5 3"/>'
+    )
+
+
+def _svg(axes: _Axes, marks: Iterator[str], x_label: str, y_label: str) -> str:
+    middle_y = (_TOP_PX + _HEIGHT_PX - _BOTTOM_PX) / 2
+    middle_x = (_LEFT_PX + _WIDTH_PX - _RIGHT_PX) / 2
+    title = escape(f"{y_label} over {x_label}")
+    body = "\n".join([*_grid(axes), *marks])
+    return (
+        f'<svg viewBox="0 0 {_WIDTH_PX} {_HEIGHT_PX}" role="img" aria-label="{title}" '
+        f'style="width:100%;max-width:{_WIDTH_PX}px" font-family="system-ui, sans-serif" '
+        f'font-size="12" fill="#222">\n<title>{title}</title>\n{body}\n'
+        f'<text x="{middle_x}" y="{_HEIGHT_PX - 8}" text-anchor="middle">{escape(x_label)}</text>\n'
+        f'<text transform="translate(14 {middle_y}) rotate(-90)" text-anchor="middle">'
+        f"{escape(y_label)}</text>\n</svg>"
+    )
+
+
+def _grid(axes: _Axes) -> Iterator[str]:
+    bottom, right = _HEIGHT_PX - _BOTTOM_PX, _WIDTH_PX - _RIGHT_PX
+    for value in ticks(*axes.x):
+        x = axes.x_px(value)
+        yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP_PX}" y2="{bottom}" stroke="#eee"/>'
+        yield f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>'
+    for value in ticks(*axes.y):
+        y = axes.y_px(value)
+        yield f'<line x1="{_LEFT_PX}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eee"/>'
+        yield f'<text x="{_LEFT_PX - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+    yield f'<path d="M{_LEFT_PX} {_TOP_PX}V{bottom}H{right}" fill="none" stroke="#888"/>'
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return four to ten round numbers between two ends, at steps of 1, 2 or 5 times 10^n."""
+    step = _round_step((high - low) / 8)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    # Rounded, because 3 * 0.1 is not 0.3.
+    digits = max(-math.floor(math.log10(step)), 0)
+    return [round(i * step, digits) + 0.0 for i in range(first, last + 1)]
+
+
+def _round_step(least: float) -> float:
+    """Return the smallest of 1, 2 or 5 times 10^n that is at least `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next((step for step in (power, 2 * power, 5 * power) if step >= least), 10 * power)
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of the finite values with 3 % of air, never the same number twice."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=1.0)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        half = 0.5 * abs(low) or 0.5e-3
+        return low - half, high + half
+    air = 0.03 * (high - low)
+    return low - (air if low < 0 else 0.0), high + air

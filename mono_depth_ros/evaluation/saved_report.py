@@ -1,0 +1,321 @@
+"""The files of an evaluation that programs read: scores.json and per_frame.csv.
+
+scores.json, format 1. A number that JSON lacks is null for NaN, "inf" or "-inf":
+
+    format          1; raised whenever a reader of the earlier format would misread a file
+    scores          averages of the recording, as the protocol averages
+      model, aligned, constant   scores as in `DepthErrors`, units in their names or its docstring:
+                      the prediction, it after median scaling per image, one depth everywhere
+      constant_m      that depth, metres
+      bins            list of {low_m, high_m, scores as in `DepthErrors`}, the prediction by true
+                      depth, low_m <= depth < high_m
+      devkit          scores as in `DevkitErrors`
+      frames          scored; unpredicted_frames and unreadable_frames are not
+      truth_pixels    reference pixels that count, model.count of which were predicted
+      median_scale    median over frames of median(reference) / median(prediction)
+    interval        null, or the interval of scores.model:
+      units           number of what was drawn
+      drawn           in words, what and how; as numbers in config.intervals
+      low, high       ends, every score of `DepthErrors` but count
+    protocol        every switch of `Protocol` as it was applied
+    config          `EvaluationConfig`
+    provenance      what the scores depend on, in words and numbers, for people
+
+per_frame.csv has one line per scored frame, numbers as Python prints them, so that reading gives
+the same bits. Columns: stamp_ns (the image's, unique), truth_stamp_ns, truth_pixels, median_scale,
+then the fields of `DepthErrors` of the prediction, with aligned_ and constant_ in front those of
+the two others, with LOW_HIGH_m_ in front those of every range bin, and with devkit_ in front the
+fields of `DevkitErrors`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from mono_depth_ros.config import from_mapping, to_mapping
+from mono_depth_ros.errors import ConfigError, DataError
+from mono_depth_ros.evaluation.bootstrap import Interval
+from mono_depth_ros.evaluation.pipeline import Evaluation, EvaluationConfig, FrameScore, Summary
+from mono_depth_ros.evaluation.protocols import Protocol
+from mono_depth_ros.metrics import DepthErrors, DevkitErrors
+
+FORMAT = 1
+SCORES, PER_FRAME = "scores.json", "per_frame.csv"
+
+Errors = TypeVar("Errors", DepthErrors, DevkitErrors)
+
+_HEAD = ("stamp_ns", "truth_stamp_ns", "truth_pixels", "median_scale")
+_COUNTS = ("frames", "unpredicted_frames", "unreadable_frames", "truth_pixels")
+_PARTS = ("scores", "protocol", "config", "provenance")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report folder, read.
+
+    Attributes:
+        facts: `provenance` of scores.json.
+        config: the settings.
+        protocol: the switches as they were applied.
+        summary: the averages.
+        interval: of `summary.model`; None where nothing could be said.
+        frames: scored frames by the stamp of their image, integer nanoseconds, in recorded order.
+    """
+
+    facts: Mapping[str, Any]
+    config: EvaluationConfig
+    protocol: Protocol
+    summary: Summary
+    interval: Interval | None
+    frames: Mapping[int, FrameScore]
+
+
+def read_report(folder: str | Path) -> Report:
+    """Read what `write_report` wrote.
+
+    Raises:
+        DataError: the folder is no report, or it is damaged or of another format.
+    """
+    folder = Path(folder)
+    if not (folder / SCORES).is_file():
+        raise DataError(f"{folder} holds no {SCORES}; give the folder that evaluate --out wrote")
+    record = _read_scores(folder / SCORES)
+    try:
+        config = from_mapping(EvaluationConfig, record["config"], "config")
+        protocol = from_mapping(Protocol, record["protocol"], "protocol")
+        summary = _summary(record["scores"], config)
+        interval = _interval(record.get("interval"))
+    except (ValueError, ConfigError) as error:
+        raise _damaged(folder / SCORES, error) from error
+    try:
+        frames = _read_frames(folder / PER_FRAME, config)
+        _require_same_frames(frames, summary)
+    except OSError as error:
+        raise _damaged(folder / PER_FRAME, error.strerror) from error
+    except (ValueError, csv.Error) as error:
+        raise _damaged(folder / PER_FRAME, error) from error
+    facts = MappingProxyType(record["provenance"])
+    return Report(facts, config, protocol, summary, interval, frames)
+
+
+def write_scores(evaluation: Evaluation, facts: Mapping[str, Any], path: Path) -> None:
+    """Write scores.json; `facts` becomes its provenance."""
+    summary = asdict(evaluation.summary)
+    edges = evaluation.config.range_bins_m
+    summary["bins"] = [
+        {"low_m": low, "high_m": high, **errors}
+        for (low, high), errors in zip(pairwise(edges), summary["bins"], strict=True)
+    ]
+    record = {
+        "format": FORMAT,
+        "scores": summary,
+        "interval": _interval_record(evaluation),
+        "protocol": to_mapping(evaluation.config.protocol),
+        "config": to_mapping(evaluation.config),
+        "provenance": dict(facts),
+    }
+    path.write_text(json_text(record), encoding="utf-8")
+
+
+def write_frames(evaluation: Evaluation, path: Path) -> None:
+    """Write per_frame.csv."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_columns(evaluation.config))
+        writer.writerows(_frame_row(score) for score in evaluation.frames)
+
+
+def json_text(record: Mapping[str, Any]) -> str:
+    """Return a record as indented JSON; NaN becomes null, infinity a word."""
+    return json.dumps(_json_ready(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_ready(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _interval_record(evaluation: Evaluation) -> dict[str, Any] | None:
+    interval = evaluation.interval()
+    if interval is None:
+        return None
+    ends = {name: asdict(getattr(interval, name)) for name in ("low", "high")}
+    for errors in ends.values():
+        del errors["count"]
+    units = interval.low.count
+    return {"units": units, "drawn": evaluation.config.intervals.describe(units), **ends}
+
+
+def _columns(config: EvaluationConfig) -> list[str]:
+    names = [field.name for field in fields(DepthErrors)]
+    bins = [f"{low:g}_{high:g}_m_" for low, high in pairwise(config.range_bins_m)]
+    errors = [f"{part}{name}" for part in ("", "aligned_", "constant_", *bins) for name in names]
+    return [*_HEAD, *errors, *(f"devkit_{field.name}" for field in fields(DevkitErrors))]
+
+
+def _frame_row(score: FrameScore) -> list[Any]:
+    values: list[Any] = [score.stamp_ns, score.truth_stamp_ns, score.truth_pixels, score.scale]
+    for errors in (score.model, score.aligned, score.constant, *score.bins):
+        values += astuple(errors)
+    return [*values, *astuple(score.devkit)]
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(record, dict):
+        raise _damaged(path, "it is no mapping")
+    found = record.get("format")
+    if found != FORMAT:
+        raise DataError(
+            f"{path} has {'no format' if found is None else f'format {found!r}'}, this version "
+            f"reads format {FORMAT}; evaluate the recording again with this version"
+        )
+    absent = [name for name in _PARTS if not isinstance(record.get(name), dict)]
+    if absent:
+        raise _damaged(path, f"it lacks {', '.join(absent)}")
+    return record
+
+
+def _summary(values: Mapping[str, Any], config: EvaluationConfig) -> Summary:
+    edges = list(pairwise(config.range_bins_m))
+    bins = values.get("bins")
+    if not isinstance(bins, list) or len(bins) != len(edges):
+        raise ValueError(f"scores.bins are not the {len(edges)} of config.range_bins_m")
+    return Summary(
+        model=_errors(DepthErrors, values.get("model"), "scores.model"),
+        aligned=_errors(DepthErrors, values.get("aligned"), "scores.aligned"),
+        constant=_errors(DepthErrors, values.get("constant"), "scores.constant"),
+        constant_m=_number(values.get("constant_m", ""), "scores.constant_m"),
+        bins=tuple(
+            _bin(errors, edge, f"scores.bins[{i}]")
+            for i, (errors, edge) in enumerate(zip(bins, edges, strict=True))
+        ),
+        devkit=_errors(DevkitErrors, values.get("devkit"), "scores.devkit"),
+        median_scale=_number(values.get("median_scale", ""), "scores.median_scale"),
+        **{name: _count(values.get(name), f"scores.{name}") for name in _COUNTS},
+    )
+
+
+def _bin(values: Any, edge: tuple[float, float], where: str) -> DepthErrors:
+    ends = tuple(_number(_mapping(values, where).get(key), where) for key in ("low_m", "high_m"))
+    if ends != edge:
+        raise ValueError(f"{where} is not the bin from {edge[0]:g} to {edge[1]:g} m")
+    errors = {name: value for name, value in values.items() if name not in ("low_m", "high_m")}
+    return _errors(DepthErrors, errors, where)
+
+
+def _interval(values: Any) -> Interval | None:
+    if values is None:
+        return None
+    if not isinstance(values, dict):
+        raise ValueError(f"interval is {values!r}")
+    units = {"count": values.get("units")}
+    low, high = (
+        _errors(DepthErrors, {**units, **_mapping(values.get(end), f"interval.{end}")}, "interval")
+        for end in ("low", "high")
+    )
+    return Interval(low, high)
+
+
+def _errors(kind: type[Errors], values: Any, where: str) -> Errors:
+    names = [field.name for field in fields(kind)]
+    if set(_mapping(values, where)) != set(names):
+        raise ValueError(f"{where} does not have exactly {', '.join(names)}")
+    return kind(
+        _count(values["count"], f"{where}.count"),
+        *(_number(values[name], f"{where}.{name}") for name in names[1:]),
+    )
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is missing")
+    return value
+
+
+def _number(value: Any, where: str) -> float:
+    if value is None:
+        return math.nan
+    if value in ("inf", "-inf") or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return float(value)
+    raise ValueError(f"{where} is {value!r}, no number")
+
+
+def _count(value: Any, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{where} is {value!r}, no count")
+    return value
+
+
+def _read_frames(path: Path, config: EvaluationConfig) -> Mapping[int, FrameScore]:
+    columns, frames = _columns(config), {}
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = csv.reader(file)
+        if next(lines, None) != columns:
+            raise ValueError(f"line 1 does not name the {len(columns)} columns {columns[0]} ...")
+        for cells in lines:
+            if len(cells) != len(columns):
+                raise ValueError(
+                    f"line {lines.line_num} has {len(cells)} cells, expected {len(columns)}"
+                )
+            try:
+                frame = _frame(iter(cells), len(config.range_bins_m) - 1)
+            except ValueError as error:
+                raise ValueError(f"line {lines.line_num}: {error}") from error
+            if frame.stamp_ns in frames:
+                raise ValueError(f"line {lines.line_num} repeats the stamp {frame.stamp_ns}")
+            frames[frame.stamp_ns] = frame
+    return MappingProxyType(frames)
+
+
+def _frame(cells: Iterator[str], bins: int) -> FrameScore:
+    def errors(kind: type[Errors]) -> Errors:
+        return kind(int(next(cells)), *(float(next(cells)) for _ in fields(kind)[1:]))
+
+    # The cells are consumed from left to right.
+    stamp_ns, truth_stamp_ns, truth_pixels = (int(next(cells)) for _ in range(3))
+    scale = float(next(cells))
+    model, aligned, constant = (errors(DepthErrors) for _ in range(3))
+    return FrameScore(
+        stamp_ns=stamp_ns,
+        truth_stamp_ns=truth_stamp_ns,
+        truth_pixels=truth_pixels,
+        model=model,
+        aligned=aligned,
+        scale=scale,
+        constant=constant,
+        bins=tuple(errors(DepthErrors) for _ in range(bins)),
+        devkit=errors(DevkitErrors),
+    )
+
+
+def _require_same_frames(frames: Mapping[int, FrameScore], summary: Summary) -> None:
+    """Refuse a table that belongs to other averages, or has lost lines."""
+    pixels = sum(frame.model.count for frame in frames.values())
+    if (len(frames), pixels) != (summary.frames, summary.model.count):
+        raise ValueError(
+            f"it holds {len(frames)} frames of {pixels} pixels, {SCORES} has {summary.frames} of "
+            f"{summary.model.count}"
+        )
+
+
+def _damaged(path: Path, reason: object) -> DataError:
+    return DataError(f"{path} is damaged: {reason}; evaluate the recording again")

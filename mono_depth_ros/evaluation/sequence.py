@@ -1,0 +1,73 @@
+"""Messages of one topic, read forward once, and headers without the rest."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from mono_depth_ros.bags.reader import BagReader
+from mono_depth_ros.errors import BagError, DecodingError
+
+_REORDER_WINDOW = 64
+
+
+class MessageSequence:
+    """The wanted messages of one topic, read forward once; a context manager.
+
+    Positions may be asked for out of order by up to `_REORDER_WINDOW` messages.
+
+    Args:
+        path: the recording.
+        topic: which messages.
+        positions: which of them will be asked for, counted in recorded order.
+    """
+
+    def __init__(self, path: Path, topic: str, positions: Collection[int]) -> None:
+        self._reader, self._topic = BagReader(path), topic
+        self._wanted = frozenset(positions)
+        self._kept: dict[int, tuple[str, str, bytes]] = {}
+
+    def __enter__(self) -> MessageSequence:
+        self._reader.__enter__()
+        self._records = enumerate(self._reader.raw_messages([self._topic]))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.__exit__(None, None, None)
+
+    def message(self, position: int) -> Any:
+        """Return the message recorded at `position` among those of the topic.
+
+        Raises:
+            DecodingError: its bytes do not fit its type, or it was passed too long ago.
+        """
+        while position not in self._kept:
+            try:
+                index, (topic, msgtype, _, cdr) = next(self._records)
+            except StopIteration:
+                raise DecodingError(
+                    f"message {position} on {self._topic} is out of order by more than "
+                    f"{_REORDER_WINDOW} messages"
+                ) from None
+            if index in self._wanted:
+                self._kept[index] = topic, msgtype, cdr
+        record = self._kept.pop(position)
+        for passed in [kept for kept in self._kept if kept < position - _REORDER_WINDOW]:
+            del self._kept[passed]
+        try:
+            return self._reader.decode(*record)
+        except BagError as error:
+            raise DecodingError(f"{self._topic}: {error}") from error
+
+
+def read_header(cdr: bytes) -> tuple[int, str]:
+    """Return (stamp_ns, frame_id) of a serialised message that begins with a std_msgs/Header."""
+    order = "<" if cdr[1] & 1 else ">"
+    try:
+        seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", cdr, 4)
+        frame_id = cdr[16 : 16 + length].rstrip(b"\0").decode()
+    except (struct.error, UnicodeDecodeError) as error:
+        raise BagError(f"a message of {len(cdr)} bytes has no readable header: {error}") from error
+    return seconds * 1_000_000_000 + nanoseconds, frame_id
