@@ -12,15 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.geometry import Intrinsics
 
 # Parts of the image height: about two beams of a 64-beam LiDAR and one of a 16-beam LiDAR.
 _ROWS_PART, _COLUMNS_PART = 1 / 24, 1 / 60
+# How far near points are swept, as a part of the image height, and in which steps.
+_SWEEP_PART, _SWEEP_STEP_PX = 1 / 8, 3
+# Points nearer to the LiDAR's plane project anywhere.
+_LEAST_DISTANCE_M = 0.05
 
 
 def drop_occluded(
     depth_m: npt.NDArray[np.floating],
     relative_gap: float = 0.15,
     window_px: tuple[int, int] | None = None,
+    camera: Intrinsics | None = None,
+    lidar_in_camera_m: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float32]:
     """Remove sparse depths that lie behind their neighbours on two opposite sides.
 
@@ -28,13 +35,22 @@ def drop_occluded(
     each nearer by more than `relative_gap` of its depth. On a plane inverse depth changes linearly
     along an image line, so it cannot be nearer on both sides: floors and walls stay complete as
     long as their depth changes by less than `relative_gap` from one pixel to the next, which the
-    searched strips are wide. Not caught is the outermost row of points along a silhouette.
+    searched strips are wide.
+
+    Where camera and LiDAR are given, near points also count for what they hide along their
+    parallax. A near point that the LiDAR sees at x' and the camera at x hides from the camera what
+    the LiDAR sees past it: of the points between x and x' those whose own parallax is less than
+    what is left of the way. This reaches up to the silhouette, where no near point lies on the
+    other side.
 
     Args:
         depth_m: (H, W) sparse, metres, NaN where there is no point.
-        relative_gap: 0.15 means nearer than 85 % of the pixel's own depth.
+        relative_gap: 0.15 means nearer than 85 % of the pixel's own depth; along the parallax,
+            which a surface cannot hide itself by, half of it.
         window_px: how many rows up and down and columns left and right are searched; by default
             1/24 and 1/60 of the image height.
+        camera: of the depth map.
+        lidar_in_camera_m: (3,) where the LiDAR is, optical frame; needs `camera`.
 
     Returns:
         (H, W) float32, the same with NaN where a point was removed.
@@ -50,14 +66,64 @@ def drop_occluded(
             f"occlusion gap {relative_gap}, window {rows}x{columns} px: the gap must lie between 0 "
             "and 1, the window have at least one pixel"
         )
-    depth = np.where(np.isfinite(depth_m), depth_m, np.inf).astype(np.float32)
-    limit = depth * (1.0 - relative_gap)
+    known = np.isfinite(depth_m)
+    nearness = np.where(known, 1.0 / np.where(known, depth_m, 1.0), 0.0).astype(np.float32)
+    hidden = _surpassed(nearness, nearness / (1.0 - relative_gap), rows, columns)
+    if camera is not None and lidar_in_camera_m is not None:
+        swept_px, parallax_px = _swept(depth_m, camera, np.asarray(lidar_in_camera_m, np.float32))
+        limit_px = parallax_px / (1.0 - 0.5 * relative_gap) + np.float32(0.5)
+        hidden |= _surpassed(swept_px, limit_px, rows, columns)
+    return np.where(hidden | ~known, np.float32(np.nan), depth_m).astype(np.float32)
+
+
+def _surpassed(
+    values: npt.NDArray[np.float32], limit: npt.NDArray[np.float32], rows: int, columns: int
+) -> npt.NDArray[np.bool_]:
+    """Return where values on two opposite sides within the window are above a pixel's limit."""
     above = np.zeros((2 * rows + 1, 3), np.uint8)
     above[:rows] = 1
     left = np.zeros((3, 2 * columns + 1), np.uint8)
     left[:, :columns] = 1
-    nearer = [
-        cv2.erode(depth, kernel) < limit for kernel in (above, above[::-1], left, left[:, ::-1])
+    over = [
+        cv2.dilate(values, kernel) > limit for kernel in (above, above[::-1], left, left[:, ::-1])
     ]
-    hidden = (nearer[0] & nearer[1]) | (nearer[2] & nearer[3])
-    return np.where(hidden | np.isinf(depth), np.float32(np.nan), depth)
+    return np.asarray((over[0] & over[1]) | (over[2] & over[3]))
+
+
+def _swept(
+    depth_m: npt.NDArray[np.floating], camera: Intrinsics, lidar_m: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Sweep all points from where the camera sees them towards where the LiDAR would.
+
+    Returns:
+        (H, W) pixels of parallax left to the point that has most of it left there, 0 where none
+        passes; (H, W) each point's own parallax, 0 where there is no point.
+    """
+    height, width = depth_m.shape
+    v, u = np.nonzero(np.isfinite(depth_m))
+    z = depth_m[v, u].astype(np.float32)
+    away = z - lidar_m[2]
+    seen = away > _LEAST_DISTANCE_M
+    away = np.where(seen, away, np.float32(1.0))
+    across = camera.fx * ((u - camera.cx) / camera.fx * z - lidar_m[0]) / away + camera.cx - u
+    down = camera.fy * ((v - camera.cy) / camera.fy * z - lidar_m[1]) / away + camera.cy - v
+    length = np.where(seen, np.hypot(across, down), 0.0).astype(np.float32)
+    parallax = np.zeros((height, width), np.float32)
+    parallax[v, u] = length
+    # Ascending, so that of two points on one pixel the larger value is written last.
+    order = np.argsort(length)
+    u, v, length = u[order], v[order], length[order]
+    step = np.maximum(length, 1e-6)
+    across, down = across[order] / step, down[order] / step
+    swept = np.zeros(height * width, np.float32)
+    longest = min(float(length[-1]) if length.size else 0.0, _SWEEP_PART * height)
+    for way in range(0, int(longest) + 1, _SWEEP_STEP_PX):
+        first = np.searchsorted(length, way)
+        column = np.rint(u[first:] + way * across[first:]).astype(np.int64)
+        row = np.rint(v[first:] + way * down[first:]).astype(np.int64)
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        pixel, left = (row * width + column)[inside], length[first:][inside] - way
+        more = left > swept[pixel]
+        swept[pixel[more]] = left[more]
+    kernel = np.ones((_SWEEP_STEP_PX, _SWEEP_STEP_PX), np.uint8)
+    return np.asarray(cv2.dilate(swept.reshape(height, width), kernel)), parallax

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.bags.topics import Topics
 from mono_depth_ros.errors import BagError, ConfigError
 from mono_depth_ros.evaluation.bootstrap import Interval
 from mono_depth_ros.evaluation.frames import FRAME_ERRORS, Frame, FrameConfig, Recording
@@ -143,12 +144,36 @@ class Summary:
         return self.model.count / self.truth_pixels if self.truth_pixels else math.nan
 
 
+class Source(Protocol):
+    """Where frames came from, as far as a report names it; a `Recording`, or live topics."""
+
+    @property
+    def path(self) -> Path:
+        """Whose name is that of the report."""
+
+    @property
+    def topics(self) -> Topics:
+        """What was read."""
+
+    @property
+    def images(self) -> int:
+        """How many there were."""
+
+    @property
+    def truths(self) -> int:
+        """How many there were."""
+
+    @property
+    def pairs(self) -> Sized:
+        """One per image with a truth."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The result of `evaluate_bag`."""
 
     config: EvaluationConfig
-    recording: Recording
+    recording: Source
     summary: Summary
     frames: tuple[FrameScore, ...]
     pictures: tuple[FramePictures, ...]
@@ -226,7 +251,12 @@ def _projected(frame: Frame, config: EvaluationConfig) -> npt.NDArray[np.float32
     depth_m = lidar_to_depth(frame.lidar_points_m, frame.camera_from_lidar, frame.camera)
     if config.occlusion == "none":
         return depth_m
-    return drop_occluded(depth_m, config.occlusion_gap)
+    return drop_occluded(
+        depth_m,
+        config.occlusion_gap,
+        camera=frame.camera,
+        lidar_in_camera_m=frame.camera_from_lidar[:3, 3],
+    )
 
 
 def median_reference(recording: Recording, config: EvaluationConfig) -> float:
@@ -235,19 +265,39 @@ def median_reference(recording: Recording, config: EvaluationConfig) -> float:
     Raises:
         BagError: there is none, which mostly means a wrong transform or camera.
     """
-    counts = np.zeros(_LOG_EDGES.size - 1, np.int64)
+    median = ReferenceMedian(config.protocol)
     for frame in recording.frames(with_images=False):
-        reference_m = reference_depth(frame, config)
-        _, values, _ = select_pixels(reference_m, reference_m, config.protocol)
-        counts += np.histogram(np.log(values), _LOG_EDGES)[0]
-    if counts.sum() == 0:
+        median.add(reference_depth(frame, config))
+    constant_m = median.value()
+    if constant_m is None:
         raise BagError(
             f"no depth of {recording.topics.truth} falls into the scored part of an image of "
             f"{recording.topics.image}; check the profile's window and the transform between "
             "camera and LiDAR"
         )
-    middle = np.searchsorted(np.cumsum(counts), (counts.sum() + 1) // 2)
-    return float(np.exp((_LOG_EDGES[middle] + _LOG_EDGES[middle + 1]) / 2))
+    return constant_m
+
+
+class ReferenceMedian:
+    """The median of the reference depths that a protocol counts, frame by frame, to 0.01 %."""
+
+    def __init__(self, protocol: ScoreProtocol) -> None:
+        self._protocol = protocol
+        self._counts = np.zeros(_LOG_EDGES.size - 1, np.int64)
+
+    def add(self, reference_m: FloatArray) -> npt.NDArray[np.float64]:
+        """Count those of one image, (H, W) metres; return them, (N,) metres."""
+        _, values, _ = select_pixels(reference_m, reference_m, self._protocol)
+        self._counts += np.histogram(np.log(values), _LOG_EDGES)[0]
+        return values
+
+    def value(self) -> float | None:
+        """Return the median so far in metres, None of no depth at all."""
+        total = self._counts.sum()
+        if total == 0:
+            return None
+        middle = np.searchsorted(np.cumsum(self._counts), (total + 1) // 2)
+        return float(np.exp((_LOG_EDGES[middle] + _LOG_EDGES[middle + 1]) / 2))
 
 
 def score_frame(

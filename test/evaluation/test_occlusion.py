@@ -46,6 +46,10 @@ def test_planes_stay_complete(normal):
     depth_m = np.where(visible, 1 / np.where(visible, inverse, 1.0), NAN).astype(np.float32)
     depth_m[np.random.default_rng(0).random(depth_m.shape) < 0.6] = NAN
     np.testing.assert_array_equal(drop_occluded(depth_m), depth_m)
+    for lidar_m in ((0.0, -0.5, 0.0), (0.3, 0.1, -0.2), (-0.2, 0.3, 0.1)):
+        kept = drop_occluded(depth_m, camera=camera, lidar_in_camera_m=lidar_m)
+        lost = np.isfinite(depth_m) & np.isnan(kept)
+        assert lost.sum() <= 0.002 * np.isfinite(depth_m).sum()
 
 
 def test_points_seen_past_a_box_are_mostly_dropped_and_visible_ones_kept():
@@ -77,6 +81,28 @@ def test_points_seen_past_a_box_are_mostly_dropped_and_visible_ones_kept():
     assert wrong.sum() > 200
     assert (kept & wrong).sum() < 0.15 * wrong.sum()
     assert (kept & right).sum() > 0.99 * right.sum()
+    # Along the parallax hardly one is left.
+    kept = np.isfinite(drop_occluded(all_m, camera=camera, lidar_in_camera_m=lidar))
+    assert (kept & wrong).sum() < 0.02 * wrong.sum()
+    assert (kept & right).sum() > 0.97 * right.sum()
+
+
+def test_a_point_beside_a_silhouette_is_dropped_by_its_parallax():
+    """LiDAR 0.5 m to the right of the camera, f = 100 px: parallax 25 px at 2 m, 5 px at 10 m."""
+    camera = Intrinsics(fx=100.0, fy=100.0, cx=79.5, cy=59.5, width=160, height=120)
+    depth_m = np.full((120, 160), NAN)
+    # A near surface in three rows whose right end, column 80, is the silhouette.
+    depth_m[[58, 60, 62], 40:81:4] = 2.0
+    # The LiDAR sees a point at 10 m to the right of x' = 80 - 25 as visible past the silhouette:
+    # from the camera's x = 78, x' = 73, so it lies behind column 80 and hides.
+    depth_m[61, 78] = 10.0
+    # Farther left than 20 px from any near point with its parallax left, and right of it all.
+    depth_m[61, 100] = 10.0
+    kept = drop_occluded(depth_m, camera=camera, lidar_in_camera_m=(0.5, 0.0, 0.0))
+    assert np.isnan(kept[61, 78]) and kept[61, 100] == 10.0
+    assert np.isfinite(kept[[58, 60, 62], 40:81:4]).all()
+    # Three columns from the nearest near point: without parallax it is not known to be behind.
+    assert drop_occluded(depth_m, window_px=(5, 1))[61, 78] == 10.0
 
 
 def test_empty_maps_and_bad_settings():

@@ -172,7 +172,11 @@ class KittiDriveSet(RealSet):
             rgb = read_rgb(images[number])
             day = read_calibration(drive.parent, (rgb.shape[0], rgb.shape[1]))
             points_m = read_sweep(sweeps[number]).view(np.float32).reshape(-1, 4)[:, :3]
-            depth_m = drop_occluded(lidar_to_depth(points_m, day.camera_from_lidar, day.camera))
+            depth_m = drop_occluded(
+                lidar_to_depth(points_m, day.camera_from_lidar, day.camera),
+                camera=day.camera,
+                lidar_in_camera_m=day.camera_from_lidar[:3, 3],
+            )
             yield RealFrame(str(images[number]), rgb, day.camera, _counting(depth_m, self))
 
 
