@@ -45,6 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_truth_arguments(parser)
     add_interval_arguments(parser)
     parser.add_argument(
+        "--live",
+        action="store_true",
+        help="play BAG to the real depth node and score what it publishes, with latency and drops",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=1.0, help="bag seconds per second with --live (default: 1)"
+    )
+    parser.add_argument(
         "--fail-if",
         action="append",
         default=[],
@@ -88,6 +96,10 @@ def run(args: argparse.Namespace) -> int:
     config = build_config(args)
     config = replace(config, intervals=replace(config.intervals, **interval_settings(args)))
     gates = parse_gates(args.fail_if, config.range_bins_m)
+    if args.live:
+        from mono_depth_ros.cli.live import evaluate_live
+
+        return _gated(failures(gates, evaluate_live(args, config).summary, config.range_bins_m))
     with ExitStack() as stack:
         predictor, about = _predictor(args, stack)
         evaluation = evaluate_bag(
@@ -105,7 +117,10 @@ def run(args: argparse.Namespace) -> int:
         f"profile {config.profile}, average over "
         f"{config.protocol.average}; report: {args.out / PAGE}\n"
     )
-    failed = failures(gates, summary, config.range_bins_m)
+    return _gated(failures(gates, summary, config.range_bins_m))
+
+
+def _gated(failed: list[str]) -> int:
     sys.stderr.writelines(f"{line}\n" for line in failed)
     return GATE_FAILED if failed else 0
 

@@ -347,6 +347,11 @@ class Recording:
         return pairs
 
     @property
+    def fixed_frame(self) -> str:
+        """In which the motion of sweeps is compensated; empty where it is not."""
+        return "" if self.rig is None else self.rig.fixed_frame
+
+    @property
     def _first_ns(self) -> int:
         """Stamp of the first matched image."""
         return self._stamps[0][int(self.pairs[0][0])]

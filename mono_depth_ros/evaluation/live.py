@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class LiveSource:
     images: int
     truths: int
     pairs: Sequence[object]
+    fixed_frame: str = ""
 
 
 class LiveScores:
@@ -66,10 +67,10 @@ class LiveScores:
         self._median = ReferenceMedian(config.protocol)
         self._scores: list[FrameScore] = []
         self._pictures = _PictureChoice(config.pictures)
-        self._counts = array("q")
+        self._counts, self._end = array("q"), 0
         self.unpredicted = 0
         try:
-            self._file = tempfile.TemporaryFile(dir=folder)
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         except OSError as error:
             raise DataError(
                 f"cannot write to {folder}: {error.strerror}; choose another folder for the report"
@@ -88,17 +89,17 @@ class LiveScores:
             DataError: the disk is full.
         """
         reference_m = reference_depth(frame, self._config)
+        counted_m = self._median.add(reference_m)
         if prediction_m is None:
-            self._median.add(reference_m)
             self.unpredicted += 1
             return
         # Its constant is provisional; `finish` replaces it.
         score = score_frame(frame, prediction_m, reference_m, 1.0, self._config)
-        self._keep(self._median.add(reference_m))
+        self._keep(counted_m)
         self._scores.append(score)
-        index = self._median.frames - 1
+        index = len(self._scores) - 1
         if frame.rgb is not None and self._pictures.wants(index):
-            title = f"frame {index}, stamp {frame.stamp_ns} ns"
+            title = f"scored frame {index}, stamp {frame.stamp_ns} ns"
             scale_m = self._config.range_bins_m[-1]
             picture = draw_frame(title, frame.rgb, prediction_m, reference_m, scale_m)
             self._pictures.add(index, picture)
@@ -141,18 +142,24 @@ class LiveScores:
         self._file.close()
 
     def _keep(self, depths_m: npt.NDArray[np.float64]) -> None:
+        """Append the depths of a frame to the file."""
         # LiDAR depths are float32, so nothing is lost.
         data = depths_m.astype(np.float32).tobytes()
         try:
-            self._file.seek(4 * sum(self._counts))
-            self._file.write(data)
-            self._file.flush()
-        except OSError as error:
-            raise DataError(f"cannot keep the truth of a frame: {error.strerror}") from error
+            whole = self._file.write(data) == len(data)
+        except OSError:
+            whole = False
+        if not whole:
+            # What was written of it is overwritten by the next frame.
+            self._file.seek(self._end)
+            raise DataError("the truth of a frame cannot be kept; is the disk of the report full?")
+        self._end += len(data)
         self._counts.append(depths_m.size)
 
-    def _kept(self) -> list[npt.NDArray[np.float32]]:
-        raise NotImplementedError
+    def _kept(self) -> Iterator[npt.NDArray[np.float32]]:
+        self._file.seek(0)
+        for count in self._counts:
+            yield np.frombuffer(self._file.read(4 * count), np.float32)
 
 
 class _PictureChoice:
@@ -209,5 +216,10 @@ def require_live(config: EvaluationConfig) -> None:
         raise ConfigError("frames.truth is depth; live depth is scored against LiDAR only")
     if frames.sweeps != 1:
         raise ConfigError(f"frames.sweeps is {frames.sweeps}; live it must be 1")
+    if not frames.rectified:
+        raise ConfigError(
+            "frames.rectified is false; live depth is scored on rectified images only, so let "
+            "image_proc rectify them in front of the depth node"
+        )
     if frames.max_frames is not None:
         raise ConfigError("frames.max_frames needs the length of the recording; leave it out live")

@@ -167,6 +167,10 @@ class Source(Protocol):
     def pairs(self) -> Sized:
         """One per image with a truth."""
 
+    @property
+    def fixed_frame(self) -> str:
+        """In which the motion of sweeps was compensated; empty where it was not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:

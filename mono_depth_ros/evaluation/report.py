@@ -36,7 +36,10 @@ COLUMNS = {
 
 
 def write_report(
-    evaluation: Evaluation, out: str | Path, about: Mapping[str, Any] | None = None
+    evaluation: Evaluation,
+    out: str | Path,
+    about: Mapping[str, Any] | None = None,
+    live: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the report folder; it appears at once, complete.
 
@@ -44,6 +47,7 @@ def write_report(
         evaluation: what `evaluate_bag` returned.
         out: folder to create; an earlier report there is replaced.
         about: further facts for the page and scores.json, such as the checkpoint's name and hash.
+        live: what was measured of a running node, if the depth came from one.
 
     Returns:
         The path of report.html.
@@ -55,9 +59,9 @@ def write_report(
     require_replaceable(out)
     facts = {**provenance(evaluation), **(about or {}), **_versions()}
     with replacing_folder(out) as folder:
-        write_scores(evaluation, facts, folder / SCORES)
+        write_scores(evaluation, facts, folder / SCORES, live)
         write_frames(evaluation, folder / PER_FRAME)
-        (folder / PAGE).write_text(_page(evaluation, facts), encoding="utf-8")
+        (folder / PAGE).write_text(_page(evaluation, facts, live), encoding="utf-8")
     return out / PAGE
 
 
@@ -112,6 +116,7 @@ def provenance(evaluation: Evaluation) -> dict[str, Any]:
         "image topic": recording.topics.image,
         "truth": _truth_text(evaluation),
         "occlusion rule": _occlusion_text(config),
+        **_geometry_facts(evaluation),
         "profile": config.profile,
         "grid and crop": f"{protocol.grid} frame, crop {protocol.crop}",
         "range": f"{protocol.min_m:g} m to {protocol.cap_m:g} m, "
@@ -141,6 +146,21 @@ def _truth_text(evaluation: Evaluation) -> str:
     return f"{text} (the profile's own truth is: {expected})"
 
 
+def _geometry_facts(evaluation: Evaluation) -> dict[str, str]:
+    """Say what was done to images and sweeps before they were compared."""
+    config, fixed_frame = evaluation.config, evaluation.recording.fixed_frame
+    facts = {"images": "rectified as recorded" if config.frames.rectified else "rectified here"}
+    if config.frames.truth == "depth":
+        return facts
+    moved = "as recorded"
+    if fixed_frame:
+        count = config.frames.sweeps
+        moved = f"{count} per image, " if count > 1 else ""
+        moved += f"moved to the image's stamp in frame {fixed_frame}"
+    where = "at every LiDAR point" if config.sampling == "subpixel" else "at pixel centres"
+    return {**facts, "sweeps": moved, "prediction taken": where}
+
+
 def _occlusion_text(config: EvaluationConfig) -> str:
     if config.frames.truth == "depth":
         return "none, the truth is a depth image"
@@ -148,7 +168,8 @@ def _occlusion_text(config: EvaluationConfig) -> str:
         return "nearest point per pixel only"
     return (
         "nearest point per pixel; points more than "
-        f"{config.occlusion_gap:.0%} behind neighbours on two opposite sides are dropped"
+        f"{config.occlusion_gap:.0%} behind neighbours on two opposite sides, or seen past them by "
+        "the LiDAR alone, are dropped"
     )
 
 
@@ -169,7 +190,7 @@ def score_cells(errors: DepthErrors) -> list[str]:
     return [form.format(getattr(errors, name)) for name, (_, form) in COLUMNS.items()]
 
 
-def _page(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
+def _page(evaluation: Evaluation, facts: Mapping[str, Any], live: Mapping[str, Any] | None) -> str:
     header = ["", *(title for title, _ in COLUMNS.values())]
     rows = [[name, *cells] for name, cells in score_rows(evaluation)]
     facts_rows = [[name, str(value)] for name, value in facts.items()]
@@ -179,10 +200,20 @@ def _page(evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
         ("What was compared", table([], facts_rows)),
         ("Frames", picture_rows(evaluation.pictures, evaluation.config.range_bins_m[-1])),
     ]
+    if live is not None:
+        live_rows = [[name, fact_text(value)] for name, value in live.items()]
+        parts.insert(1, ("Live", table([], live_rows)))
     if evaluation.config.profile == "kitti-benchmark":
         pairs = [[name, f"{value:.4f}"] for name, value in asdict(devkit).items()]
         parts.insert(1, ("KITTI leaderboard terms", table([], pairs)))
     return page(f"Depth against truth: {evaluation.recording.path.name}", parts)
+
+
+def fact_text(value: Any) -> str:
+    """Return a measured value as text, in four digits."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {fact_text(item)}" for name, item in value.items()) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _versions() -> dict[str, str]:

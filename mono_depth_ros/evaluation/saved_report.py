@@ -20,6 +20,8 @@ scores.json, format 1. A number that JSON lacks is null for NaN, "inf" or "-inf"
     protocol        every switch of `Protocol` as it was applied
     config          `EvaluationConfig`
     provenance      what the scores depend on, in words and numbers, for people
+    live            only where a running node was scored: what `LiveTiming` and `StreamMatcher`
+                    measured, times in ms, shares of 1, null where nothing was measured
 
 per_frame.csv has one line per scored frame, numbers as Python prints them, so that reading gives
 the same bits. Columns: stamp_ns (the image's, unique), truth_stamp_ns, truth_pixels, median_scale,
@@ -106,7 +108,12 @@ def read_report(folder: str | Path) -> Report:
     return Report(facts, config, protocol, summary, interval, frames)
 
 
-def write_scores(evaluation: Evaluation, facts: Mapping[str, Any], path: Path) -> None:
+def write_scores(
+    evaluation: Evaluation,
+    facts: Mapping[str, Any],
+    path: Path,
+    live: Mapping[str, Any] | None = None,
+) -> None:
     """Write scores.json; `facts` becomes its provenance."""
     summary = asdict(evaluation.summary)
     edges = evaluation.config.range_bins_m
@@ -121,6 +128,7 @@ def write_scores(evaluation: Evaluation, facts: Mapping[str, Any], path: Path) -
         "protocol": to_mapping(evaluation.config.protocol),
         "config": to_mapping(evaluation.config),
         "provenance": dict(facts),
+        **({} if live is None else {"live": dict(live)}),
     }
     path.write_text(json_text(record), encoding="utf-8")
 

@@ -1,0 +1,98 @@
+"""Where camera and LiDAR are while frames come live: from a recording, a setting or /tf."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from mono_depth_ros.bags.reader import BagReader
+from mono_depth_ros.bags.topics import ODOMETRY, TRANSFORMS
+from mono_depth_ros.errors import BagError
+from mono_depth_ros.evaluation.frames import FrameConfig
+from mono_depth_ros.evaluation.rig import Poses, Rig
+
+
+def read_poses(bag: str | Path, config: FrameConfig) -> Poses:
+    """Read the transforms and odometry of a recording, which needs no images.
+
+    Raises:
+        BagError: it is unreadable, or holds no transform and the configuration none either.
+    """
+    poses = Poses()
+    with BagReader(bag) as reader:
+        transforms = [topic for topic, kind in reader.topics.items() if kind == TRANSFORMS]
+        odometry = [topic for topic, kind in reader.topics.items() if kind == ODOMETRY]
+        if config.odometry_topic:
+            odometry = [config.odometry_topic]
+        elif len(odometry) > 1 or config.fixed_frame == "none":
+            odometry = []
+        topics = [*transforms, *odometry]
+        for topic, _, message in reader.messages(topics) if topics else ():
+            if topic in odometry:
+                poses.add_odometry(message)
+            else:
+                poses.add_transforms(message, static=topic.endswith("tf_static"))
+    if not poses.transforms.frames and config.camera_from_lidar is None:
+        raise BagError(
+            f"{bag} holds no transform; record /tf_static, or set frames.camera_from_lidar in the "
+            "configuration"
+        )
+    return poses
+
+
+def live_rig(
+    poses: Poses, config: FrameConfig, camera_frame: str, lidar_frame: str, stamp_ns: int
+) -> Rig:
+    """Return the rig that a recording with these poses would have.
+
+    Args:
+        poses: all that is known.
+        config: transform, fixed frame and odometry as set.
+        camera_frame: of the images.
+        lidar_frame: of the clouds.
+        stamp_ns: of the first matched image.
+
+    Raises:
+        BagError: camera and LiDAR are not connected.
+    """
+    if config.odometry_topic or not poses.transforms.fixed_above(lidar_frame):
+        poses.use_odometry()
+    return Rig(
+        poses.transforms,
+        camera_frame,
+        lidar_frame,
+        config.camera_from_lidar,
+        config.fixed_frame,
+        stamp_ns,
+    )
+
+
+class RecentPoses:
+    """The latest transforms of /tf and all of /tf_static, in bounded memory.
+
+    Args:
+        most: messages of /tf that are surely remembered; up to twice as many may be.
+    """
+
+    def __init__(self, most: int = 5000) -> None:
+        self._most = most
+        self._static: deque[Any] = deque(maxlen=most)
+        self._moving: deque[Any] = deque(maxlen=most)
+        self._added = 0
+        self.poses = Poses()
+
+    def add(self, message: Any, *, static: bool) -> None:
+        """Add a tf2_msgs/TFMessage."""
+        (self._static if static else self._moving).append(message)
+        self.poses.add_transforms(message, static=static)
+        self._added += not static
+        if self._added >= 2 * self._most:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        self.poses, self._added = Poses(), len(self._moving)
+        for message in self._static:
+            self.poses.add_transforms(message, static=True)
+        for message in self._moving:
+            self.poses.add_transforms(message, static=False)
