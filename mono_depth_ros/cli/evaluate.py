@@ -75,6 +75,18 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lidar-topic", help="default: found by type")
     parser.add_argument("--truth-depth-topic", help="score against this depth image, not LiDAR")
+    parser.add_argument(
+        "--fixed-frame",
+        metavar="FRAME",
+        help="frame in which the robot's motion during a sweep is undone, or none for sweeps that "
+        "the driver has compensated (default: found in /tf or the odometry)",
+    )
+    parser.add_argument(
+        "--odometry-topic", help="poses, where /tf has none (default: the only one)"
+    )
+    parser.add_argument(
+        "--sweeps", type=int, metavar="N", help="merge the N sweeps around an image"
+    )
     parser.add_argument("--max-depth", type=float, metavar="M", help=_SWITCHES_HELP)
     parser.add_argument("--max-frames", type=int, metavar="N", help="take N evenly spread frames")
     parser.add_argument("--tolerance-ms", type=float, help="largest stamp distance (default: 50)")
@@ -145,6 +157,9 @@ def build_config(args: argparse.Namespace) -> EvaluationConfig:
         "truth_topic": args.truth_depth_topic or args.lidar_topic,
         "tolerance_ms": args.tolerance_ms,
         "max_frames": args.max_frames,
+        "fixed_frame": args.fixed_frame,
+        "odometry_topic": args.odometry_topic,
+        "sweeps": args.sweeps,
     }
     _override(values, "frames", frames)
     if args.profile is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mono_depth_ros.bags.messages import TYPESTORE, _header
+from mono_depth_ros.bags.messages import TYPESTORE, _header, stamp_ns
+from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.writer import BagWriter
+from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import BagError, ConfigError
 from mono_depth_ros.evaluation.frames import FrameConfig, Recording
 from mono_depth_ros.geometry import Intrinsics, invert_transform, quaternion_from_matrix
@@ -50,12 +53,12 @@ def sweep(start_ns: int) -> np.ndarray:
     return cloud
 
 
-def odometry(stamp_ns: int, pose: np.ndarray):
+def odometry(pose_ns: int, pose: np.ndarray):
     types = TYPESTORE.types
     x, y, z, w = map(float, quaternion_from_matrix(pose[:3, :3]))
     zero = types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=0.0)
     return types["nav_msgs/msg/Odometry"](
-        header=_header(stamp_ns, "odom"),
+        header=_header(pose_ns, "odom"),
         child_frame_id="base_link",
         pose=types["geometry_msgs/msg/PoseWithCovariance"](
             pose=types["geometry_msgs/msg/Pose"](
@@ -77,12 +80,12 @@ def make_bag(path: Path, poses: str, frames: int = 4, last_pose_ms: int = 700) -
         links = [("base_link", "lidar", BASE_FROM_LIDAR), ("base_link", "camera", BASE_FROM_CAMERA)]
         writer.write_transforms("/tf_static", START_NS, links)
         for step in range(-20, last_pose_ms // 5):
-            stamp_ns = START_NS + 5 * MS * step
+            pose_ns = START_NS + 5 * MS * step
             pose = odom_from_base(5e-3 * step)
             if poses == "tf":
-                writer.write_transforms("/tf", stamp_ns, [("odom", "base_link", pose)])
+                writer.write_transforms("/tf", pose_ns, [("odom", "base_link", pose)])
             elif poses == "odometry":
-                writer.write_message("/odom", stamp_ns, odometry(stamp_ns, pose))
+                writer.write_message("/odom", pose_ns, odometry(pose_ns, pose))
         for index in range(frames):
             start_ns = START_NS + index * SWEEP_NS
             image_ns = start_ns + IMAGE_DELAY_NS
@@ -160,3 +163,23 @@ def test_settings_that_do_not_go_together():
         FrameConfig(sweeps=2, fixed_frame="none")
     with pytest.raises(ConfigError, match="must be 1 or more"):
         FrameConfig(sweeps=0)
+
+
+def test_the_command_says_what_was_done_to_the_sweeps(tmp_path):
+    bag = make_bag(tmp_path / "bag", "tf")
+    with BagReader(bag) as reader, BagWriter(tmp_path / "depth") as writer:
+        for _, _, message in reader.messages(["/camera/image_raw"]):
+            depth_m = np.full((CAMERA.height, CAMERA.width), 10.0, np.float32)
+            writer.write_depth("/depth", stamp_ns(message.header), "camera", depth_m)
+    arguments = ["evaluate", str(bag), "--depth-topic", "/depth", "--depth-bag"]
+    arguments += [str(tmp_path / "depth"), "--out", str(tmp_path / "report")]
+    for more, expected in (
+        ([], "moved to the image's stamp in frame odom"),
+        (["--sweeps", "3"], "3 per image, moved to the image's stamp in frame odom"),
+        (["--fixed-frame", "none"], "as recorded"),
+    ):
+        assert main([*arguments, *more]) == 0
+        scores = json.loads((tmp_path / "report/scores.json").read_text())
+        assert scores["provenance"]["sweeps"] == expected
+        assert scores["provenance"]["prediction taken"] == "at every LiDAR point"
+    assert main([*arguments, "--odometry-topic", "/odom"]) == 1
