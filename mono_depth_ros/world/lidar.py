@@ -34,7 +34,6 @@ class LidarModel:
         min_range_m, max_range_m: nothing is reported outside.
         range_noise_m: standard deviation.
         dropout: share of returns that are lost whatever the surface.
-        period_s: duration of one turn.
     """
 
     beams: int
@@ -45,7 +44,6 @@ class LidarModel:
     max_range_m: float
     range_noise_m: float = 0.02
     dropout: float = 0.01
-    period_s: float = 0.1
 
 
 # Vertical fields of view from the makers' data sheets (HDL-64E, VLP-16).
@@ -81,8 +79,9 @@ def scan(
     Returns:
         (N,) of `POINT_DTYPE` in the LiDAR frame (x forward, y left, z up), in firing order: x, y, z
         in metres;
-        intensity 0..1; ring; t, nanoseconds since the turn began. Only rays that returned are
-        listed.
+        intensity 0..1; ring; t, nanoseconds since the scan's stamp: 0, because all points are of
+        one instant, and whoever undoes motion must not undo what is not there. Only rays that
+        returned are listed.
     """
     where = resolve_device(device)
     elevation = np.deg2rad(np.linspace(lidar.low_deg, lidar.high_deg, lidar.beams))
@@ -137,5 +136,5 @@ def _returns(
     gray = reflectivity[beam, column] * (0.35 + 0.65 * cosine[beam, column])
     points["intensity"] = np.clip(gray + 0.02 * noise[beam, column], 0.0, 1.0)
     points["ring"] = beam
-    points["t"] = (column * (lidar.period_s * 1e9 / lidar.columns)).astype(np.uint32)
+    points["t"] = 0
     return points
