@@ -13,14 +13,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.encoded_pictures import picture_size, require_whole_picture
 from mono_depth_ros.errors import CalibrationError, DecodingError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.image_encodings import BAYER_CONVERSIONS, LAYOUTS, Layout
 
 ByteArray = npt.NDArray[np.uint8]
 
-JPEG_START = b"\xff\xd8"
-PNG_START = b"\x89PNG\r\n\x1a\n"
 # numpy type and units per metre.
 _DEPTH_TYPES = {"32FC1": ("f4", 1), "16UC1": ("u2", 1000)}
 _POINT_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
@@ -81,8 +80,8 @@ def compressed_image_to_rgb(message: Any) -> ByteArray:
         (H, W, 3) uint8 RGB, C-contiguous, owned by the caller.
 
     Raises:
-        DecodingError: the data are empty, truncated, neither JPEG nor PNG, damaged, or a compressed
-            depth image.
+        DecodingError: the data are empty, truncated, neither JPEG nor PNG, damaged, of absurd size,
+            or a compressed depth image.
     """
     text = str(message.format)
     if "compressedDepth" in text:
@@ -90,9 +89,9 @@ def compressed_image_to_rgb(message: Any) -> ByteArray:
             f"compressed image of format {text!r} holds depth; subscribe to a colour image"
         )
     data = _as_bytes(message.data)
-    require_whole_picture(
-        data.tobytes(), f"compressed image of format {text!r}", "check the sender"
-    )
+    file = data.tobytes()
+    require_whole_picture(file, f"compressed image of format {text!r}", "check the sender")
+    picture_size(file, f"compressed image of format {text!r}", "check the sender")
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -298,30 +297,6 @@ def _nv24_to_rgb(message: Any, luma: ByteArray) -> ByteArray:
     return np.ascontiguousarray(
         _to_rgb(packed.reshape(height, 2 * width, 2), cv2.COLOR_YUV2RGB_UYVY)[:, ::2]
     )
-
-
-def require_whole_picture(data: bytes, text: str, advice: str) -> None:
-    """Refuse truncated JPEG and PNG files, which some versions of OpenCV fill up with grey.
-
-    Args:
-        data: the file's bytes.
-        text: what the file is, for the message.
-        advice: what to do about it, likewise.
-
-    Raises:
-        DecodingError: the end is missing, or the file is neither JPEG nor PNG.
-    """
-    if data.startswith(JPEG_START):
-        # Entropy-coded data hold no markers, but a thumbnail in the header has an end of its own,
-        # before the scan.
-        end = data.rfind(b"\xff\xd9")
-        whole = end >= 0 and data.find(b"\xff\xda", end) < 0
-    elif data.startswith(PNG_START):
-        whole = b"IEND" in data[-4096:]
-    else:
-        raise DecodingError(f"{text} ({len(data)} bytes) is neither JPEG nor PNG; {advice}")
-    if not whole:
-        raise DecodingError(f"{text} is truncated at {len(data)} bytes; {advice}")
 
 
 def _matrix(message: Any, name: str, length: int) -> list[float]:

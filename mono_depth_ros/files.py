@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.atomic import replacing
-from mono_depth_ros.decoding import JPEG_START, PNG_START, require_whole_picture
+from mono_depth_ros.encoded_pictures import JPEG_START, PNG_START, require_whole_picture
 from mono_depth_ros.errors import DataError
 
 logger = logging.getLogger(__name__)

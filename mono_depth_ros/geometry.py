@@ -81,13 +81,14 @@ def transform_from_quaternion(
             length.
 
     Raises:
-        CalibrationError: the quaternion has no length.
+        CalibrationError: the quaternion has no length, or no finite one.
     """
     x, y, z, w = np.asarray(quaternion_xyzw, np.float64)
     norm = math.sqrt(x * x + y * y + z * z + w * w)
-    if not norm > 1e-6:
+    if not 1e-6 < norm < math.inf:
         raise CalibrationError(
-            f"quaternion {(x, y, z, w)} has no length; publish a rotation, at least (0, 0, 0, 1)"
+            f"quaternion {(x, y, z, w)} has no length, or no finite one; publish a rotation, at "
+            "least (0, 0, 0, 1)"
         )
     x, y, z, w = x / norm, y / norm, z / norm, w / norm
     matrix = np.eye(4)

@@ -165,6 +165,30 @@ def median_scale(prediction_m: FloatArray, reference_m: FloatArray) -> float:
     return float(np.median(reference_m) / np.median(prediction_m))
 
 
+def scale_and_shift(prediction_m: FloatArray, reference_m: FloatArray) -> tuple[float, float]:
+    """Return a and b that minimise the sum of (a / p + b - 1 / g)^2.
+
+    Networks of relative depth are judged after this fit. It undoes an unknown scale and, in inverse
+    depth, an unknown shift, so scores after it say even less about metric scale than `median_scale`
+    leaves to say.
+
+    Args:
+        prediction_m: (N,) p, positive metres.
+        reference_m: (N,) g, positive metres.
+
+    Returns:
+        a (no unit) and b (1/metre). Where all predictions are equal a is 0 and b the mean of 1 / g;
+        NaN without a pixel.
+    """
+    if prediction_m.size == 0:
+        return math.nan, math.nan
+    x, y = 1.0 / np.asarray(prediction_m, np.float64), 1.0 / np.asarray(reference_m, np.float64)
+    x_mean, y_mean = float(np.mean(x)), float(np.mean(y))
+    spread = float(np.mean((x - x_mean) ** 2))
+    a = float(np.mean((x - x_mean) * (y - y_mean))) / spread if spread > 0 else 0.0
+    return a, y_mean - a * x_mean
+
+
 def mean_over_images(errors: Sequence[DepthErrors]) -> DepthErrors:
     """Average images with equal weight, leaving out images without a pixel; `count` is the sum."""
     used = [e for e in errors if e.count]
@@ -179,6 +203,16 @@ def mean_over_images_devkit(errors: Sequence[DevkitErrors]) -> DevkitErrors:
     if not used:
         return DevkitErrors(0, *[math.nan] * 7)
     return DevkitErrors(count=sum(e.count for e in used), **_means(used))
+
+
+def median_over_images(errors: Sequence[DepthErrors]) -> DepthErrors:
+    """Return the median of every score over images that have a pixel; `count` is the sum."""
+    used = [e for e in errors if e.count]
+    if not used:
+        return DepthErrors.empty()
+    names = [field.name for field in fields(DepthErrors) if field.name != "count"]
+    medians = {name: float(np.median([getattr(e, name) for e in used])) for name in names}
+    return DepthErrors(count=sum(e.count for e in used), **medians)
 
 
 def pool_over_pixels(errors: Sequence[DepthErrors]) -> DepthErrors:

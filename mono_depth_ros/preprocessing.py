@@ -13,10 +13,7 @@ from torch import Tensor
 
 from mono_depth_ros.errors import ShapeError
 from mono_depth_ros.geometry import Intrinsics
-from mono_depth_ros.models.base import IMAGE_MEAN, ImageSize
-
-# Padding has the mean colour, which the networks' normalisation turns into zero.
-_PADDING_RGB = tuple(round(255 * channel) for channel in IMAGE_MEAN)
+from mono_depth_ros.models.base import ImageSize
 
 Upsampling = Literal["linear", "nearest"]
 
@@ -67,7 +64,7 @@ class Letterbox:
         return resized.windowed(-self.left, -self.top, self.target.width, self.target.height)
 
     def image_to_target(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resize and pad (H, W, 3) uint8 RGB of source size; the result has target size.
+        """Resize (H, W, 3) uint8 RGB of source size and pad it with its mirror image.
 
         Raises:
             ShapeError: `rgb` is not (H, W, 3) uint8 of source size.
@@ -78,10 +75,14 @@ class Letterbox:
         inner = resize_image(rgb, self.resized.height, self.resized.width)
         if (self.resized.height, self.resized.width) == (self.target.height, self.target.width):
             return inner
-        padded = np.empty((self.target.height, self.target.width, 3), np.uint8)
-        padded[:] = _PADDING_RGB
-        self._inner(padded)[:] = inner
-        return padded
+        bottom = self.target.height - self.resized.height - self.top
+        right = self.target.width - self.resized.width - self.left
+        # A mirror image, because bars of one colour look like nothing a network was trained on:
+        # with four rows of grey above and below, a small network lost a third of its accuracy.
+        padded = cv2.copyMakeBorder(
+            inner, self.top, bottom, self.left, right, cv2.BORDER_REFLECT_101
+        )
+        return np.asarray(padded, np.uint8)
 
     def depth_to_source(
         self, depth_m: npt.NDArray[np.float32], upsampling: Upsampling = "linear"

@@ -68,7 +68,12 @@ def test_overrides_reach_into_sections():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: 1\na: 2\n", "a set twice"), ("[1, 2]", "must hold"), ("a: [", "not valid YAML")],
+    [
+        ("a: 1\na: 2\n", "a set twice"),
+        ("[1, 2]", "must hold"),
+        ("a: [", "not valid YAML"),
+        ("a: 2023-99-99", "not valid YAML"),
+    ],
 )
 def test_bad_files_are_refused(tmp_path, text, message):
     path = tmp_path / "x.yaml"

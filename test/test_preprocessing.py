@@ -38,12 +38,20 @@ def test_same_size_is_left_alone():
     np.testing.assert_array_equal(letterbox.depth_to_source(depth_m), depth_m)
 
 
-def test_padding_is_the_colour_that_normalises_to_zero():
+def test_padding_is_the_mirror_image():
     letterbox = Letterbox.fit(ImageSize(64, 64), ImageSize(64, 96))
-    padded = letterbox.image_to_target(np.full((64, 64, 3), 255, np.uint8))
-    assert (padded[:, 16:80] == 255).all()
-    np.testing.assert_array_equal(padded[0, 0], [124, 116, 104])  # 255 * ImageNet mean, rounded
-    np.testing.assert_array_equal(padded[5, 95], [124, 116, 104])
+    rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    padded = letterbox.image_to_target(rgb)
+    np.testing.assert_array_equal(padded[:, 16:80], rgb)
+    np.testing.assert_array_equal(padded[:, :16], rgb[:, 16:0:-1])
+    np.testing.assert_array_equal(padded[:, 80:], rgb[:, 62:46:-1])
+
+
+@pytest.mark.parametrize("source", [ImageSize(1, 90), ImageSize(90, 1), ImageSize(2, 300)])
+def test_padding_may_be_larger_than_the_image(source):
+    letterbox = Letterbox.fit(source, ImageSize(64, 96))
+    rgb = np.full((source.height, source.width, 3), 7, np.uint8)
+    assert (letterbox.image_to_target(rgb) == 7).all()
 
 
 @given(sides, sides, sides, sides)

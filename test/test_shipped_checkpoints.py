@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
-from mono_depth_ros.checkpoint import load_network, save_checkpoint, shipped_checkpoints
+from mono_depth_ros.checkpoint import (
+    load_network,
+    read_info,
+    save_checkpoint,
+    shipped_checkpoints,
+)
 from mono_depth_ros.cli.main import main
+from mono_depth_ros.config import to_mapping
 from mono_depth_ros.models import MODELS
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 from mono_depth_ros.preprocessing import image_to_tensor
@@ -16,6 +22,7 @@ from training.config import CHECKOUT, load_train_config
 from training.datasets.world import network_camera
 from training.evaluation.world import score_on_world
 from training.evaluation.world_test import FIRST_TEST_SEED
+from training.ship import SAMPLE
 
 NAMES = ("pwa_light_rooms", "pwa_light_streets")
 
@@ -59,17 +66,39 @@ def test_half_precision_costs_less_than_a_thousandth(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_held_out_scenes_score_better_than_one_depth_for_all(name):
     predictor = DepthPredictor.load(name, InferenceConfig(device="cpu"))
-    scores = score_on_world(predictor, name.rpartition("_")[2], scenes=16)
+    scores = score_on_world(predictor, name.rpartition("_")[2], SAMPLE)
     assert scores.model.abs_rel < 0.8 * scores.constant.abs_rel
-    assert scores.model.rmse_log < 0.8 * scores.constant.rmse_log
+    assert scores.model.rmse_log < 0.9 * scores.constant.rmse_log
     assert scores.model.delta1 > scores.constant.delta1
+    kind = name.rpartition("_")[2]
+    told = predictor.info.scores.get(f"world_test_v1_{kind}_first_{SAMPLE}.abs_rel")
+    if told is not None:
+        # Processors round differently; a hundredth is far less than another checkpoint would be.
+        assert scores.model.abs_rel == pytest.approx(told, rel=0.01)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_say_what_the_checkpoints_say(name):
+    info, kind = read_info(name), name.rpartition("_")[2]
+    card = shipped_checkpoints()[name].with_suffix(".md").read_text()
+    assert f"`python -m training.train config/training/{name}.yaml`" in card
+    assert f"{info.recipe['steps_done']} steps of {info.recipe['batch_size']} images" in card
+    assert f"{info.scores[f'world_test_v1_{kind}.abs_rel']:.4f}" in card
+    assert f"{info.scores[f'world_test_v1_{kind}.delta1']:.4f}" in card
+    if "variety" not in info.recipe["data"]["world"]:
+        return  # trained before the world varied; its recipe says so in its own words
+    recipe = to_mapping(load_train_config(CHECKOUT / f"config/training/{name}.yaml"))
+    # What a later version can set besides was at its default.
+    told = {**recipe, **{key: info.recipe[key] for key in recipe if key in info.recipe}}
+    del recipe["data"]["workers"], told["data"]["workers"]
+    assert told == recipe
 
 
 def test_models_command_lists_them(capsys):
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
-    for name in NAMES:
-        assert f"{name}: pwa, 1.64 M parameters" in printed
+    for name, parameters in zip(NAMES, ("1.63", "1.64"), strict=True):
+        assert f"{name}: pwa, {parameters} M parameters" in printed
     rows = [line.split() for line in printed.split("checkpoints")[0].splitlines()]
     presets = {row[1]: row for row in rows[1:] if row}
     assert presets["hma_resnet50"][2:5] == ["resnet50", "52.08", "M"]

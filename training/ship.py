@@ -137,7 +137,7 @@ def _card(
         f"| depth | to {info.settings['max_depth_m']:g} m |",
         f"| data | procedural {kind}, scenes {data['train_seeds'][0]} to "
         f"{data['train_seeds'][1] - 1}, {data['frames_per_scene']} frames of each; varied: "
-        f"{', '.join(data['variety']) or 'nothing beyond layout and pose'}; focal length "
+        f"{', '.join(data.get('variety', ())) or 'nothing beyond layout and pose'}; focal length "
         f"±{100 * data['focal_jitter']:.0f} % |",
         f"| training | {recipe['steps_done']} steps of {recipe['batch_size']} images, "
         f"{hours:.1f} h |",

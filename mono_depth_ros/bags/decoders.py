@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
-from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat, Nodetype
 from rosbags.typesys import (
     Stores,
     get_types_from_idl,
@@ -21,6 +23,30 @@ from mono_depth_ros.errors import BagError
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _IDL_SEPARATOR = "=" * 80 + "\n"
 _IDL_MODULE = re.compile(r"^\s*module\s+\w+\s*\{", re.MULTILINE)
+
+
+def _with_parts(names: Iterable[str]) -> Iterator[str]:
+    """Yield message types and all that they are made of."""
+    for name in names:
+        yield name
+        entries: list[Any] = [entry for _, entry in TYPESTORE.fielddefs[name][1]]
+        # Arrays and sequences hold another entry and their length.
+        many = (Nodetype.ARRAY, Nodetype.SEQUENCE)
+        single = [detail[0] if kind in many else (kind, detail) for kind, detail in entries]
+        yield from _with_parts(detail for kind, detail in single if kind is Nodetype.NAME)
+
+
+# What this package takes fields from; a damaged definition may lack them.
+_READ = frozenset(
+    _with_parts(
+        [
+            *(f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "CameraInfo")),
+            "sensor_msgs/msg/PointCloud2",
+            "tf2_msgs/msg/TFMessage",
+            "nav_msgs/msg/Odometry",
+        ]
+    )
+)
 
 
 class MessageDecoder:
@@ -69,8 +95,18 @@ def unpack_message(data: bytes) -> bytes:
 
     A bag's metadata.yaml says whether messages are compressed, a lone storage file does not; CDR
     begins with a zero byte and zstd with its magic, so the bytes tell.
+
+    Raises:
+        BagError: they cannot be unpacked.
     """
-    return decompress_zstd(data) if data[:4] == _ZSTD_MAGIC else data
+    if data[:4] != _ZSTD_MAGIC:
+        return data
+    try:
+        return decompress_zstd(data)
+    except BagError:  # the library is missing
+        raise
+    except Exception as error:  # the library's versions share no error class
+        raise BagError(f"a zstd message of {len(data)} bytes is damaged: {error}") from error
 
 
 def typestore_of(msgtype: str, definition: str) -> Typestore:
@@ -98,6 +134,8 @@ def typestore_of(msgtype: str, definition: str) -> Typestore:
     return store
 
 
+# A bag is opened several times over, and what is built here generates and compiles code.
+@lru_cache(maxsize=128)
 def _build_store(msgtype: str, definition: MessageDefinition) -> Typestore:
     if definition.format is MessageDefinitionFormat.NONE:
         if msgtype not in TYPESTORE.fielddefs:
@@ -109,6 +147,8 @@ def _build_store(msgtype: str, definition: MessageDefinition) -> Typestore:
         # ROS 1 wrote CameraInfo's K, D, R, P in capitals and a `seq` in Header. Where nothing else
         # differs, the ROS 2 definition is taken: every bag gives the same attributes.
         known = {key: TYPESTORE.fielddefs[key] for key in types if _same_layout(key, types[key])}
+        for name in _READ.intersection(types):
+            _require_fields(name, types[name])
         store.register({**types, **known})
     except Exception as error:  # a damaged definition fails in any part of the parser
         raise BagError(f"the definition of {msgtype} is not readable: {error}") from error
@@ -124,6 +164,13 @@ def _parse(msgtype: str, definition: MessageDefinition) -> dict[str, Any]:
     for part in text.split(_IDL_SEPARATOR)[1:]:
         types.update(get_types_from_idl(part.split("\n", 1)[1]))
     return types
+
+
+def _require_fields(name: str, definition: Any) -> None:
+    theirs = {field if len(field) > 1 else field.lower() for field, _ in definition[1]}
+    missing = [field for field, _ in TYPESTORE.fielddefs[name][1] if field not in theirs]
+    if missing:
+        raise BagError(f"{name} has no {', '.join(missing)}")
 
 
 def _same_layout(name: str, definition: Any) -> bool:

@@ -45,25 +45,34 @@ class McapStream:
     """The messages of one mcap file in the order they were recorded.
 
     Attributes:
-        channels: what the readable part of the file declares, one entry per channel id.
+        channels: what the readable part of the file declares, without repetitions.
         counts: complete messages per topic.
+        foreign: topics that are left out, and how they are encoded instead of cdr (ROS 2).
         damage: what is wrong with the file, None when it is whole.
 
     Raises:
-        BagError: the file cannot be opened or does not start like an mcap.
+        BagError: the file cannot be opened, does not start like an mcap, or holds no topic in cdr.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.channels: dict[int, Channel] = {}
+        self.channels: list[Channel] = []
         self.counts: Counter[str] = Counter()
         self.damage: str | None = None
         self._schemas: dict[int, tuple[str, str, str]] = {}
+        self.foreign: dict[str, str] = {}
+        self._by_id: dict[int, Channel | None] = {}
         try:
             for channel, _, _ in self._walk():
                 self.counts[channel.topic] += 1
         except _Damage as damage:
             self.damage = str(damage)
+        if self.foreign and not self.channels:
+            topic, encoding = next(iter(self.foreign.items()))
+            raise BagError(
+                f"{self.path}: {topic} is encoded as {encoding!r}, only cdr (ROS 2) is read; "
+                "convert the recording to a ROS 2 bag"
+            )
 
     def messages(self) -> Iterator[tuple[Channel, int, bytes]]:
         """Yield (channel, log_time_ns, data) of every complete message.
@@ -121,7 +130,9 @@ class McapStream:
                 self._read_channel(content)
             elif code == _MESSAGE:
                 channel_id, _, log_time_ns, _ = _MESSAGE_HEAD.unpack_from(content)
-                yield self.channels[channel_id], log_time_ns, content[_MESSAGE_HEAD.size :]
+                channel = self._by_id[channel_id]
+                if channel is not None:
+                    yield channel, log_time_ns, content[_MESSAGE_HEAD.size :]
         except (struct.error, UnicodeDecodeError, KeyError) as error:
             raise _Damage(f"a record of kind {code} is not readable ({error!r})") from error
 
@@ -135,16 +146,18 @@ class McapStream:
         channel_id, schema_id = fields.number("<H"), fields.number("<H")
         topic, message_encoding = fields.text(), fields.text()
         if message_encoding != "cdr":
-            raise BagError(
-                f"{self.path}: {topic} is encoded as {message_encoding!r}, only cdr (ROS 2) is "
-                "read; convert the recording to a ROS 2 bag"
-            )
+            self.foreign[topic], self._by_id[channel_id] = message_encoding, None
+            return
         metadata = _Fields(fields.block())
         entries = dict(iter(lambda: metadata.pair(), None))
         name, encoding, definition = self._schemas.get(schema_id, ("", "", ""))
-        self.channels[channel_id] = Channel(
+        channel = Channel(
             topic, name, definition, encoding, entries.get("offered_qos_profiles", "")
         )
+        self._by_id[channel_id] = channel
+        # A damaged file may declare one id several times.
+        if channel not in self.channels:
+            self.channels.append(channel)
 
 
 class _Fields:

@@ -25,6 +25,7 @@ from rosbags.typesys.msg import normalize_msgtype
 
 from mono_depth_ros.bags.decoders import MessageDecoder, unpack_message
 from mono_depth_ros.bags.mcap_stream import McapStream
+from mono_depth_ros.bags.sqlite_stream import SqliteStream
 from mono_depth_ros.bags.writer import offered_qos
 from mono_depth_ros.config import load_yaml
 from mono_depth_ros.errors import BagError, ConfigError
@@ -40,7 +41,7 @@ _DEFINITION_FORMATS = {
 
 
 class _Part(Protocol):
-    """One readable storage: a rosbags reader or the front-to-back mcap reader."""
+    """One readable storage: a rosbags reader or one of the front-to-back readers."""
 
     connections: list[Connection]
 
@@ -55,8 +56,8 @@ class BagReader:
     """Context manager over one recording.
 
     Opens a rosbag2 folder (with or without metadata.yaml), a lone .mcap or .db3, or a ROS 1 .bag.
-    ROS 1 messages are converted to CDR and to the attribute names of ROS 2. A damaged mcap gives
-    every complete message before the damage and then a BagError.
+    ROS 1 messages are converted to CDR and to the attribute names of ROS 2. A damaged mcap or .db3
+    gives every complete message before the damage and then a BagError.
 
     Args:
         path: the folder or file.
@@ -162,6 +163,9 @@ class _RosbagsPart:
     def __init__(self, reader: Ros1Reader | Ros2Reader, decoder: MessageDecoder) -> None:
         self._reader = reader
         self._decoder = decoder
+        # A damaged database gives numbers and nothing for texts.
+        if not all(isinstance(c.topic, str) and c.topic for c in reader.connections):
+            raise BagError(f"topics are named {[c.topic for c in reader.connections]}")
         # Some recorders write types without their middle part, sensor_msgs/Image.
         self.connections = [
             c._replace(msgtype=normalize_msgtype(c.msgtype)) for c in reader.connections
@@ -176,6 +180,7 @@ class _RosbagsPart:
         for count in range(2**63):
             try:
                 source_connection, log_time_ns, data = next(source)
+                _require_record(log_time_ns, data)
                 data = unpack_message(data)
             except StopIteration:
                 return
@@ -195,9 +200,9 @@ class _RosbagsPart:
 
 
 class _StreamPart:
-    """An mcap that is read from front to back because its index is missing or not usable."""
+    """A storage that is read from front to back because its index is missing or not usable."""
 
-    def __init__(self, stream: McapStream) -> None:
+    def __init__(self, stream: McapStream | SqliteStream) -> None:
         self._stream = stream
         self.connections = [
             Connection(
@@ -213,7 +218,7 @@ class _StreamPart:
                 ext=ConnectionExtRosbag2("cdr", _parse_qos(channel.qos_yaml)),
                 owner=stream,
             )
-            for number, channel in stream.channels.items()
+            for number, channel in enumerate(stream.channels)
         ]
 
     def messages(self, topics: Collection[str] | None) -> Iterator[tuple[Connection, int, bytes]]:
@@ -268,11 +273,13 @@ def _open_file(path: Path, decoder: MessageDecoder) -> _Part:
     try:
         return _open_rosbags(path, decoder)
     except BagError:
-        if path.suffix != ".mcap":
+        if path.suffix == ".bag":
             raise
-        stream = McapStream(path)
+        stream = McapStream(path) if path.suffix == ".mcap" else SqliteStream(path)
         if stream.damage:
             logger.warning("%s is damaged: %s; reading what is before it", path, stream.damage)
+        if isinstance(stream, McapStream) and stream.foreign:
+            logger.warning("%s: topics that are not in cdr are left out: %s", path, stream.foreign)
         return _StreamPart(stream)
 
 
@@ -280,10 +287,17 @@ def _open_rosbags(path: Path, decoder: MessageDecoder) -> _Part:
     try:
         reader = Ros1Reader(path) if path.suffix == ".bag" else Ros2Reader(path)
         reader.open()
+        part = _RosbagsPart(reader, decoder)
     # Damaged bytes surface as whatever exception the parser trips over, not as one class.
     except Exception as error:
         raise BagError(f"cannot open {path}: {error}") from error
-    return _RosbagsPart(reader, decoder)
+    return part
+
+
+def _require_record(log_time_ns: Any, data: Any) -> None:
+    # A damaged database gives whatever type it likes.
+    if not isinstance(log_time_ns, int) or not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"a record is {type(data).__name__} at {log_time_ns!r}")
 
 
 def _parse_qos(text: str) -> list[Qos]:

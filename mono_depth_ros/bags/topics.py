@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mono_depth_ros.bags.reader import BagReader, describe
@@ -80,7 +81,9 @@ def _checked(reader: BagReader, topic: str | None, types: Collection[str]) -> st
 
 def _only(candidates: list[str], what: str, reader: BagReader) -> str:
     if not candidates:
-        raise BagError(f"{reader.path} has no {what}; it has {describe(reader.topics)}")
+        empty = ", ".join(sorted(topic for topic, count in reader.counts.items() if not count))
+        hint = f"; no message can be read of {empty}" if empty else ""
+        raise BagError(f"{reader.path} has no {what}; it has {describe(reader.topics)}{hint}")
     if len(candidates) > 1:
         raise BagError(
             f"{reader.path} has several topics for the {what}: {', '.join(candidates)}; name one"
@@ -107,17 +110,17 @@ def _colour_images(reader: BagReader) -> list[str]:
 
 
 def _depth_images(reader: BagReader) -> list[str]:
-    """Return the Image topics whose first message is a depth image."""
-    waiting, depth = set(_of_type(reader, (IMAGE,))), []
-    while waiting:
-        found = next(reader.messages(waiting), None)
-        if found is None:
-            break
-        topic, _, message = found
-        waiting.discard(topic)
-        if _DEPTH_ENCODING.fullmatch(message.encoding):
-            depth.append(topic)
-    return sorted(depth)
+    """Return the Image topics whose first readable message is a depth image."""
+    return sorted(t for t in _of_type(reader, (IMAGE,)) if _is_depth(reader, t))
+
+
+def _is_depth(reader: BagReader, topic: str) -> bool:
+    with suppress(BagError):  # damage, which whoever reads the images reports
+        for record in reader.raw_messages([topic]):
+            with suppress(BagError):
+                message = reader.decode(record[0], record[1], record[3])
+                return _DEPTH_ENCODING.fullmatch(message.encoding) is not None
+    return False
 
 
 def _camera_info_of(image: str, reader: BagReader) -> str:

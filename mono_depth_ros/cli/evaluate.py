@@ -89,6 +89,11 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-depth", type=float, metavar="M", help=_SWITCHES_HELP)
     parser.add_argument("--max-frames", type=int, metavar="N", help="take N evenly spread frames")
+    parser.add_argument(
+        "--refuse-damaged",
+        action="store_true",
+        help="end with an error if BAG is damaged, instead of scoring what lies before the damage",
+    )
     parser.add_argument("--tolerance-ms", type=float, help="largest stamp distance (default: 50)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
@@ -123,6 +128,10 @@ def run(args: argparse.Namespace) -> int:
     write_report(evaluation, args.out, about)
     summary = evaluation.summary
     sys.stdout.write("\n".join(score_lines(evaluation)) + "\n")
+    if evaluation.recording.damage:
+        sys.stdout.write(f"scored up to its damage only: {evaluation.recording.damage}\n")
+    for warning in evaluation.diagnosis.warnings if evaluation.diagnosis else ():
+        sys.stdout.write(f"WARNING: {warning}\n")
     left_out = summary.unreadable_frames
     sys.stdout.write(
         f"{summary.frames} frames{f' ({left_out} unreadable left out)' if left_out else ''}, "
@@ -157,6 +166,7 @@ def build_config(args: argparse.Namespace) -> EvaluationConfig:
         "truth_topic": args.truth_depth_topic or args.lidar_topic,
         "tolerance_ms": args.tolerance_ms,
         "max_frames": args.max_frames,
+        "accept_damaged": False if args.refuse_damaged else None,
         "fixed_frame": args.fixed_frame,
         "odometry_topic": args.odometry_topic,
         "sweeps": args.sweeps,

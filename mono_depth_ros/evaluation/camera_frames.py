@@ -19,7 +19,8 @@ from mono_depth_ros.decoding import (
     image_to_rgb,
 )
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError, MonoDepthError
-from mono_depth_ros.evaluation.frames import FRAME_ERRORS, Frame, FrameConfig
+from mono_depth_ros.evaluation.frames import Frame, FrameConfig
+from mono_depth_ros.evaluation.headers import FRAME_ERRORS
 from mono_depth_ros.geometry import Intrinsics
 
 logger = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ _MORE_IS_BETTER = ("delta1", "delta2", "delta3")
 _SIGNED = ("mean_log",)
 # Facts that say what was scored, and settings that say nothing about it.
 _FACTS = ("recording", "image topic", "truth")
-_IDLE_SETTINGS = ("profile", "switches", "pictures", "intervals")
+_IDLE_SETTINGS = ("profile", "switches", "pictures", "extremes", "intervals")
 _TOPIC_SETTINGS = ("frames.image_topic", "frames.truth_topic", "frames.camera_info_topic")
 
 

@@ -101,7 +101,6 @@ def diagnose(frames: Iterable[Frame], max_frames: int = 60, *, moved: bool = Fal
 
     Raises:
         BagError: there is no frame, or a frame has no image or no truth.
-        ShapeError: the images change their size.
         ConfigError: max_frames is less than 1.
     """
     check = SetupCheck(max_frames, moved=moved)
@@ -111,7 +110,10 @@ def diagnose(frames: Iterable[Frame], max_frames: int = 60, *, moved: bool = Fal
 
 
 class SetupCheck:
-    """`diagnose` for frames that come one by one; arguments and errors as there."""
+    """`diagnose` for frames that come one by one; arguments and errors as there.
+
+    Frames of another size than the first are not looked at.
+    """
 
     def __init__(self, max_frames: int = 60, *, moved: bool = False) -> None:
         if max_frames < 1:
@@ -123,6 +125,8 @@ class SetupCheck:
 
     def add(self, frame: Frame) -> None:
         """Take the next frame; the one before it is looked at."""
+        if self._last is not None and _size(frame) != _size(self._last):
+            return
         if self._last is not None:
             self._look(self._last, frame)
         self._last = frame
@@ -145,6 +149,10 @@ class SetupCheck:
         self._kept.append(_look(frame, following, self._moved))
         if len(self._kept) > self._max_frames:
             self._kept, self._stride = self._kept[::2], 2 * self._stride
+
+
+def _size(frame: Frame) -> tuple[int, int]:
+    return frame.camera.width, frame.camera.height
 
 
 def _look(frame: Frame, following: Frame | None, moved: bool) -> tuple[float, Measured | None]:

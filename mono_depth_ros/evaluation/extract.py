@@ -23,7 +23,8 @@ from mono_depth_ros.evaluation.extracted import (
     SUMMARY,
     file_name,
 )
-from mono_depth_ros.evaluation.frames import FRAME_ERRORS, Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.headers import FRAME_ERRORS
 from mono_depth_ros.evaluation.pipeline import EvaluationConfig, reference_depth
 from mono_depth_ros.files import write_picture
 from mono_depth_ros.world.dataset import encode_depth
@@ -105,7 +106,7 @@ def extract_bag(
     config, out = config or ExtractConfig(), Path(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} exists and is not empty; choose another folder")
-    recording, damage = _open(bag, config)
+    recording = Recording(bag, replace(config.frames, accept_damaged=True))
     recording.pairs = recording.pairs[:: config.every]
     with _appearing(out) as folder:
         extraction = _Extraction(folder, recording, config)
@@ -114,10 +115,10 @@ def extract_bag(
         summary = replace(extraction.summary, unreadable=len(recording.unreadable))
         if summary.written == 0:
             raise _nothing_written(recording, summary)
-        about = _about(recording, config, summary, damage)
+        about = _about(recording, config, summary)
         (folder / SUMMARY).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    if damage:
-        raise BagError(f"{damage}; {out} holds the {summary.written} frames before it")
+    if recording.damage:
+        raise BagError(f"{recording.damage}; {out} holds the {summary.written} frames before it")
     return summary
 
 
@@ -186,16 +187,6 @@ class _Extraction:
             file.write(json.dumps(line) + "\n")
 
 
-def _open(bag: str | Path, config: ExtractConfig) -> tuple[Recording, str]:
-    """Return the recording, and what is wrong with it if it is damaged."""
-    whole = replace(config.frames, accept_damaged=False)
-    try:
-        return Recording(bag, whole), ""
-    except BagError as error:
-        # Any error but damage comes up again.
-        return Recording(bag, replace(whole, accept_damaged=True)), str(error.__cause__ or error)
-
-
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
     """Yield a folder to fill, which becomes `out` when the block succeeds."""
@@ -230,9 +221,7 @@ def _nothing_written(recording: Recording, summary: ExtractSummary) -> BagError:
     return recording.nothing_left()
 
 
-def _about(
-    recording: Recording, config: ExtractConfig, summary: ExtractSummary, damage: str
-) -> dict[str, Any]:
+def _about(recording: Recording, config: ExtractConfig, summary: ExtractSummary) -> dict[str, Any]:
     transform = recording.camera_from_lidar
     return {
         "format": FORMAT,
@@ -242,5 +231,5 @@ def _about(
         "settings": asdict(config),
         "depth_scale": DEPTH_SCALE,
         "frames": asdict(summary),
-        "damage": damage,
+        "damage": recording.damage,
     }

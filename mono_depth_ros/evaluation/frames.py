@@ -12,10 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mono_depth_ros.bags.reader import BagReader
-from mono_depth_ros.bags.topics import COMPRESSED_IMAGE, ODOMETRY, TRANSFORMS, find_topics
 from mono_depth_ros.decoding import (
-    camera_info_to_intrinsics,
     compressed_image_to_rgb,
     image_to_depth,
     image_to_rgb,
@@ -30,16 +27,14 @@ from mono_depth_ros.errors import (
     ShapeError,
 )
 from mono_depth_ros.evaluation.association import match_nearest
+from mono_depth_ros.evaluation.headers import FRAME_ERRORS, scan_headers
 from mono_depth_ros.evaluation.rectification import Rectifier
-from mono_depth_ros.evaluation.rig import Poses, Rig
-from mono_depth_ros.evaluation.sequence import MessageSequence, read_header
+from mono_depth_ros.evaluation.rig import Rig
+from mono_depth_ros.evaluation.sequence import MessageSequence
 from mono_depth_ros.evaluation.sweeps import Sweep, nearest_sweeps
 from mono_depth_ros.geometry import Intrinsics
 
 logger = logging.getLogger(__name__)
-
-# What a single message can be the cause of; it costs one frame, not the evaluation.
-FRAME_ERRORS = (DecodingError, CalibrationError, ShapeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,7 @@ class FrameConfig:
             the recording if /tf says nothing of motion.
         sweeps: how many sweeps around an image make up its truth.
         max_frames: evenly spread frames are taken when there are more; None takes all.
-        accept_damaged: use what a damaged recording holds before the damage.
+        accept_damaged: use what a damaged recording holds before the damage; False refuses it.
     """
 
     truth: Literal["lidar", "depth"] = "lidar"
@@ -77,7 +72,7 @@ class FrameConfig:
     odometry_topic: str = ""
     sweeps: int = 1
     max_frames: int | None = None
-    accept_damaged: bool = False
+    accept_damaged: bool = True
 
     def __post_init__(self) -> None:
         if not self.tolerance_ms >= 0:
@@ -133,6 +128,7 @@ class Recording:
         rig: where camera and LiDAR are; None where the truth is a depth image.
         camera_from_lidar: (4, 4) at the first image; None likewise.
         unreadable: image stamp to reason, of the matched frames met so far that had to be left out.
+        damage: what is wrong with a recording that is used up to its damage; else empty.
 
     Raises:
         BagError: the bag is unreadable, lacks a topic or transform, is ambiguous, or no image has a
@@ -142,10 +138,10 @@ class Recording:
 
     def __init__(self, bag: str | Path, config: FrameConfig) -> None:
         self.path, self._config = Path(bag), config
-        self._cameras: dict[int, Intrinsics | MonoDepthError] = {}
         self.unreadable: dict[int, str] = {}
-        self._camera_frame = self._truth_frame = ""
-        image_ns, truth_ns = self._read_headers()
+        self._headers = headers = scan_headers(self.path, config)
+        self.topics, self.damage, self._cameras = headers.topics, headers.damage, headers.cameras
+        image_ns, truth_ns = headers.images.stamps_ns, headers.truths.stamps_ns
         self.images, self.truths = len(image_ns), len(truth_ns)
         self._require(image_ns, truth_ns)
         self.pairs = self._match(image_ns, truth_ns)
@@ -212,7 +208,8 @@ class Recording:
     ) -> Frame:
         stamp_ns, truth_stamp_ns = self._stamps[0][image], self._stamps[1][truth]
         camera = self._camera_at(stamp_ns)
-        rgb = None if images is None else self._decode(images.message(image), camera)
+        self._require_size(image, camera)
+        rgb = None if images is None else self._decode(images.message(image))
         seen = None
         if self._rectifier is not None:
             seen = self._rectifier.seen(camera, stamp_ns)
@@ -240,6 +237,12 @@ class Recording:
     def _sweep(self, position: int, truths: MessageSequence) -> Sweep:
         if position not in self._sweeps:
             message = truths.message(position)
+            frame, usual = self._headers.truths.frames[position], self._headers.truths.frame
+            if frame != usual:
+                raise CalibrationError(
+                    f"its cloud is in frame {frame!r}, most of {self.topics.truth} in {usual!r}; "
+                    "let one LiDAR publish there"
+                )
             points_m, times_ns = point_cloud_to_xyz_and_time(message)
             self._sweeps[position] = Sweep(self._stamps[1][position], points_m, times_ns)
         sweep = self._sweeps[position]
@@ -247,76 +250,6 @@ class Recording:
         for passed in [kept for kept in self._sweeps if kept < position - 2 * self._config.sweeps]:
             del self._sweeps[passed]
         return sweep
-
-    def _read_headers(self) -> tuple[list[int], list[int]]:
-        config = self._config
-        self._poses = Poses()
-        image_ns: list[int] = []
-        truth_ns: list[int] = []
-        info_frame = ""
-        with BagReader(self.path) as reader:
-            self.topics = find_topics(
-                reader,
-                config.image_topic,
-                config.camera_info_topic,
-                config.truth_topic,
-                depth_truth=config.truth == "depth",
-            )
-            self._compressed = reader.topics[self.topics.image] == COMPRESSED_IMAGE
-            moving = [t for t, kind in reader.topics.items() if kind == TRANSFORMS]
-            odometry = self._odometry_topics(reader)
-            for topic, msgtype, cdr in self._scan(reader, [*moving, *odometry]):
-                if topic == self.topics.image:
-                    stamp_ns, self._camera_frame = read_header(cdr)
-                    image_ns.append(stamp_ns)
-                elif topic == self.topics.truth:
-                    stamp_ns, self._truth_frame = read_header(cdr)
-                    truth_ns.append(stamp_ns)
-                elif topic == self.topics.camera_info:
-                    stamp_ns, info_frame = read_header(cdr)
-                    self._cameras[stamp_ns] = self._camera(reader, msgtype, cdr)
-                elif topic in odometry:
-                    self._poses.add_odometry(reader.decode(topic, msgtype, cdr))
-                else:
-                    message = reader.decode(topic, msgtype, cdr)
-                    self._poses.add_transforms(message, static=topic.endswith("tf_static"))
-        # Some drivers leave the image's frame empty and fill in the camera_info's.
-        self._camera_frame = self._camera_frame or info_frame
-        return image_ns, truth_ns
-
-    def _camera(self, reader: BagReader, msgtype: str, cdr: bytes) -> Intrinsics | MonoDepthError:
-        """Return the camera, or why this message holds none; its frames need to know."""
-        try:
-            info = reader.decode(self.topics.camera_info, msgtype, cdr)
-            return camera_info_to_intrinsics(info, rectified=self._config.rectified)
-        except (BagError, *FRAME_ERRORS) as error:
-            return error
-
-    def _odometry_topics(self, reader: BagReader) -> list[str]:
-        """Return the topic to take poses from, none if there are several."""
-        found = [topic for topic, kind in reader.topics.items() if kind == ODOMETRY]
-        if self._config.odometry_topic:
-            if self._config.odometry_topic not in found:
-                raise BagError(
-                    f"{self.path} has no {ODOMETRY} on {self._config.odometry_topic}; it has "
-                    f"{', '.join(sorted(found)) or 'none at all'}"
-                )
-            return [self._config.odometry_topic]
-        return found if len(found) == 1 and self._config.fixed_frame != "none" else []
-
-    def _scan(self, reader: BagReader, poses: list[str]) -> Iterator[tuple[str, str, bytes]]:
-        """Yield (topic, type, CDR); of images and clouds the header is enough."""
-        names = self.topics
-        wanted = {names.image, names.camera_info, names.truth, *poses}
-        try:
-            for topic, msgtype, _, cdr in reader.raw_messages(wanted):
-                yield topic, msgtype, cdr
-        except BagError as error:
-            if not self._config.accept_damaged:
-                raise BagError(
-                    f"{error}; set accept_damaged to evaluate what lies before the damage"
-                ) from error
-            logger.warning("%s; evaluating what lies before the damage", error)
 
     def _require(self, image_ns: list[int], truth_ns: list[int]) -> None:
         for stamps, topic in ((image_ns, self.topics.image), (truth_ns, self.topics.truth)):
@@ -357,13 +290,13 @@ class Recording:
         return self._stamps[0][int(self.pairs[0][0])]
 
     def _make_rig(self) -> Rig:
-        config, poses = self._config, self._poses
-        transforms, lidar = poses.transforms, self._truth_frame
+        config, poses = self._config, self._headers.poses
+        transforms, lidar = poses.transforms, self._headers.truths.frame
         if config.odometry_topic or not transforms.fixed_above(lidar):
             poses.use_odometry()
         rig = Rig(
             transforms,
-            self._camera_frame,
+            self._headers.camera_frame,
             lidar,
             config.camera_from_lidar,
             config.fixed_frame,
@@ -385,15 +318,22 @@ class Recording:
             raise CalibrationError(f"its camera_info is not usable: {camera}")
         return camera
 
-    def _decode(self, message: Any, camera: Intrinsics) -> npt.NDArray[np.uint8]:
-        rgb = compressed_image_to_rgb(message) if self._compressed else image_to_rgb(message)
-        if rgb.shape[:2] != (camera.height, camera.width):
+    def _require_size(self, image: int, camera: Intrinsics) -> None:
+        """Refuse an image of another size than its camera, before anything of the size is made."""
+        size = self._headers.sizes[image]
+        if isinstance(size, DecodingError):
+            raise size
+        if size != (camera.height, camera.width):
             raise CalibrationError(
-                f"image on {self.topics.image} is {rgb.shape[0]}x{rgb.shape[1]}, its camera_info "
+                f"image on {self.topics.image} is {size[0]}x{size[1]}, its camera_info "
                 f"on {self.topics.camera_info} is for {camera.height}x{camera.width}; record the "
                 "camera_info of this image"
             )
-        return rgb
+
+    def _decode(self, message: Any) -> npt.NDArray[np.uint8]:
+        return (
+            compressed_image_to_rgb(message) if self._headers.compressed else image_to_rgb(message)
+        )
 
     def _depth(self, message: Any, camera: Intrinsics) -> npt.NDArray[np.float32]:
         depth_m = image_to_depth(message)

@@ -6,7 +6,8 @@ holds, and when the metric is NaN, because a score that could not be computed is
 * a field of `DepthErrors` of the prediction: abs_rel, rmse_m, delta1, count, ...
 * the same after aligned. or constant., the two comparison rows of the report;
 * the same after bins[LOW-HIGH]., a range bin in metres: bins[0-10].abs_rel;
-* coverage, frames, unpredicted_frames, unreadable_frames or median_scale of the whole recording.
+* coverage, frames, unpredicted_frames, unreadable_frames, median_scale or scale_flicker of the
+  whole recording.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ RECORDING_METRICS = (
     "unpredicted_frames",
     "unreadable_frames",
     "median_scale",
+    "scale_flicker",
 )
 
 _ERRORS = tuple(field.name for field in fields(DepthErrors))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from mono_depth_ros.bags.topics import Topics
 from mono_depth_ros.errors import BagError, ConfigError, DataError
+from mono_depth_ros.evaluation.details import DetailSums
+from mono_depth_ros.evaluation.extremes import Extremes
 from mono_depth_ros.evaluation.frames import Frame
 from mono_depth_ros.evaluation.pictures import FramePictures, draw_frame
 from mono_depth_ros.evaluation.pipeline import (
@@ -39,6 +41,8 @@ class LiveSource:
     truths: int
     pairs: Sequence[object]
     fixed_frame: str = ""
+    damage: str = ""
+    unreadable: Mapping[int, str] = field(default_factory=dict)
 
 
 class LiveScores:
@@ -46,7 +50,7 @@ class LiveScores:
 
     The constant baseline is the median of all truths, which only the end knows. Until then the
     counted depths of every frame lie in an unnamed file, 4 bytes each; memory holds one frame, the
-    pictures, and 3 KB of scores per frame.
+    pictures, the worst and best frames, and 3 KB of scores per frame.
 
     Args:
         config: what a score depends on.
@@ -67,6 +71,8 @@ class LiveScores:
         self._median = ReferenceMedian(config.protocol)
         self._scores: list[FrameScore] = []
         self._pictures = _PictureChoice(config.pictures)
+        self._details = DetailSums()
+        self._extremes = Extremes(config.extremes if config.pictures else 0)
         self._counts, self._end = array("q"), 0
         self.unpredicted = 0
         try:
@@ -94,8 +100,11 @@ class LiveScores:
             self.unpredicted += 1
             return
         # Its constant is provisional; `finish` replaces it.
-        score = score_frame(frame, prediction_m, reference_m, 1.0, self._config)
+        details = DetailSums()
+        score = score_frame(frame, prediction_m, reference_m, 1.0, self._config, details)
         self._keep(counted_m)
+        self._details.merge(details)
+        self._extremes.add(frame, prediction_m, reference_m, score.model.abs_rel)
         self._scores.append(score)
         index = len(self._scores) - 1
         if frame.rgb is not None and self._pictures.wants(index):
@@ -133,8 +142,16 @@ class LiveScores:
         ]
         unscored = self.unpredicted, unreadable
         summary = summarise(scores, constant_m, unscored, self._config)
+        worst, best = self._extremes.drawn(self._config.range_bins_m[-1])
         return Evaluation(
-            self._config, source, summary, tuple(scores), self._pictures.evenly_spread()
+            config=self._config,
+            recording=source,
+            summary=summary,
+            frames=tuple(scores),
+            pictures=self._pictures.evenly_spread(),
+            details=self._details.value(),
+            worst=worst,
+            best=best,
         )
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -20,16 +21,18 @@ ERROR_FULL_SCALE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class FramePictures:
-    """PNG files of one frame, as bytes.
+    """JPEG files of one frame, as bytes.
 
     Attributes:
         title: which frame, in words.
+        image: what the camera saw.
         overlay: the image with the truth's points coloured by depth.
         prediction: predicted depth, same colours.
         error: the image in grey with the truth's points coloured by relative error.
     """
 
     title: str
+    image: bytes
     overlay: bytes
     prediction: bytes
     error: bytes
@@ -66,10 +69,8 @@ def overlay_error(rgb: ColorArray, prediction_m: FloatArray, reference_m: FloatA
     _require_size(rgb, prediction_m)
     with np.errstate(invalid="ignore"):
         relative = np.abs(prediction_m - reference_m) / reference_m
-    index = np.nan_to_num(np.clip(relative / ERROR_FULL_SCALE, 0.0, 1.0) * 255).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(index, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) // 2
-    return _dots(np.repeat(grey[..., None], 3, 2), relative, np.asarray(colours, np.uint8), None)
+    return _dots(np.repeat(grey[..., None], 3, 2), relative, _error_colours(relative), None)
 
 
 def draw_frame(
@@ -79,19 +80,48 @@ def draw_frame(
     reference_m: FloatArray,
     max_depth_m: float,
 ) -> FramePictures:
-    """Draw the three pictures of one frame; arrays as in `overlay_error`."""
+    """Draw the four pictures of one frame; arrays as in `overlay_error`."""
     return FramePictures(
         title,
-        png(overlay_depth(rgb, reference_m, max_depth_m)),
-        png(DepthColorizer(max_depth_m)(prediction_m)),
-        png(overlay_error(rgb, prediction_m, reference_m)),
+        jpeg(rgb),
+        jpeg(overlay_depth(rgb, reference_m, max_depth_m)),
+        jpeg(DepthColorizer(max_depth_m)(prediction_m)),
+        jpeg(overlay_error(rgb, prediction_m, reference_m)),
     )
 
 
-def png(rgb: ColorArray) -> bytes:
-    """Encode (H, W, 3) uint8 RGB as PNG."""
-    _, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
+def depth_scale(max_depth_m: float, count: int) -> list[tuple[int, int, int]]:
+    """Return the RGB colours of `count` depths evenly spread from 0 to `max_depth_m`."""
+    if not math.isfinite(max_depth_m):
+        return []
+    depths_m = np.linspace(0.0, max_depth_m, count, dtype=np.float32)[None]
+    return _tuples(DepthColorizer(max_depth_m)(depths_m))
+
+
+def error_scale(count: int) -> list[tuple[int, int, int]]:
+    """Return the RGB colours of `count` errors evenly spread from 0 to ERROR_FULL_SCALE."""
+    return _tuples(_error_colours(np.linspace(0.0, ERROR_FULL_SCALE, count)[None]))
+
+
+def jpeg(rgb: ColorArray) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as JPEG that keeps the colours of single dots.
+
+    PNG takes four times the room, and a page holds dozens of pictures.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, 85]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), options)
     return data.tobytes()
+
+
+def _error_colours(relative: FloatArray) -> ColorArray:
+    index = np.nan_to_num(np.clip(relative / ERROR_FULL_SCALE, 0.0, 1.0) * 255).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(index, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    return np.asarray(colours, np.uint8)
+
+
+def _tuples(colours: ColorArray) -> list[tuple[int, int, int]]:
+    return [(int(r), int(g), int(b)) for r, g, b in colours[0]]
 
 
 def _dots(

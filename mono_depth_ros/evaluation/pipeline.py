@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,20 +15,26 @@ import numpy.typing as npt
 from mono_depth_ros.bags.topics import Topics
 from mono_depth_ros.errors import BagError, ConfigError
 from mono_depth_ros.evaluation.bootstrap import Interval
-from mono_depth_ros.evaluation.frames import FRAME_ERRORS, Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.details import Details, DetailSums
+from mono_depth_ros.evaluation.diagnosis import Diagnosis, SetupCheck
+from mono_depth_ros.evaluation.extremes import Extremes
+from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.headers import FRAME_ERRORS
 from mono_depth_ros.evaluation.intervals import IntervalConfig, frame_interval
 from mono_depth_ros.evaluation.occlusion import drop_occluded
 from mono_depth_ros.evaluation.pictures import FramePictures, draw_frame
 from mono_depth_ros.evaluation.protocols import Protocol as ScoreProtocol
-from mono_depth_ros.evaluation.protocols import protocol_named, select_pixels
+from mono_depth_ros.evaluation.protocols import protocol_named, select_pixels, select_places
 from mono_depth_ros.evaluation.sampling import at_points
+from mono_depth_ros.evaluation.scores import FrameScore as FrameScore
+from mono_depth_ros.evaluation.scores import Summary as Summary
+from mono_depth_ros.evaluation.scores import scale_flicker
 from mono_depth_ros.geometry import Intrinsics, lidar_to_depth
 from mono_depth_ros.metrics import (
-    DepthErrors,
-    DevkitErrors,
     devkit_errors,
     mean_over_images,
     mean_over_images_devkit,
+    median_over_images,
     median_scale,
     pixel_errors,
     pool_over_pixels,
@@ -62,7 +68,9 @@ class EvaluationConfig:
             pixel it lies on, as published protocols do.
         range_bins_m: ascending edges of the range bins, metres.
         pictures: number of frames drawn, evenly spread.
+        extremes: number of the worst and of the best frames drawn, none where pictures is 0.
         intervals: how the intervals of the scores are drawn.
+        check_setup: look for wrong extrinsics, stamps, focal length and units.
     """
 
     profile: str = "lidar"
@@ -73,75 +81,23 @@ class EvaluationConfig:
     sampling: Literal["subpixel", "pixel"] = "subpixel"
     range_bins_m: tuple[float, ...] = (0.0, 10.0, 20.0, 40.0, 80.0)
     pictures: int = 6
+    extremes: int = 3
     intervals: IntervalConfig = field(default_factory=IntervalConfig)
+    check_setup: bool = True
 
     def __post_init__(self) -> None:
         edges = self.range_bins_m
         if len(edges) < 2 or any(low >= high for low, high in pairwise(edges)):
             raise ConfigError(f"range_bins_m must be two or more ascending edges, got {edges}")
-        if self.pictures < 0:
-            raise ConfigError(f"pictures must be 0 or more, got {self.pictures}")
+        for name, count in (("pictures", self.pictures), ("extremes", self.extremes)):
+            if count < 0:
+                raise ConfigError(f"{name} must be 0 or more, got {count}")
         protocol_named(self.profile, self.switches)
 
     @property
     def protocol(self) -> ScoreProtocol:
         """The profile with its switches applied."""
         return protocol_named(self.profile, self.switches)
-
-
-@dataclass(frozen=True, slots=True)
-class FrameScore:
-    """Scores of one frame.
-
-    Attributes:
-        stamp_ns: the image's stamp.
-        truth_stamp_ns: the truth's stamp.
-        truth_pixels: reference pixels that count, `model.count` of which were predicted.
-        model: the prediction.
-        aligned: the prediction after scaling by `scale`.
-        scale: median(reference) / median(prediction), NaN without pixels.
-        constant: one depth for every pixel of the recording.
-        bins: the prediction per range bin.
-        devkit: the prediction in the KITTI leaderboard's terms.
-    """
-
-    stamp_ns: int
-    truth_stamp_ns: int
-    truth_pixels: int
-    model: DepthErrors
-    aligned: DepthErrors
-    scale: float
-    constant: DepthErrors
-    bins: tuple[DepthErrors, ...]
-    devkit: DevkitErrors
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Scores of a recording, averaged as the protocol says; names as in `FrameScore`.
-
-    Attributes:
-        constant_m: the depth of the constant baseline, the median of all reference depths.
-        unpredicted_frames: matched frames for which there was no prediction; not scored.
-        unreadable_frames: matched frames with an unusable image, truth or camera_info; not scored.
-    """
-
-    model: DepthErrors
-    aligned: DepthErrors
-    constant: DepthErrors
-    constant_m: float
-    bins: tuple[DepthErrors, ...]
-    devkit: DevkitErrors
-    frames: int
-    unpredicted_frames: int
-    unreadable_frames: int
-    truth_pixels: int
-    median_scale: float
-
-    @property
-    def coverage(self) -> float:
-        """The share of the truth's pixels that were predicted, NaN without any."""
-        return self.model.count / self.truth_pixels if self.truth_pixels else math.nan
 
 
 class Source(Protocol):
@@ -171,16 +127,40 @@ class Source(Protocol):
     def fixed_frame(self) -> str:
         """In which the motion of sweeps was compensated; empty where it was not."""
 
+    @property
+    def damage(self) -> str:
+        """What is wrong with a recording that was read up to its damage; else empty."""
+
+    @property
+    def unreadable(self) -> Mapping[int, str]:
+        """Image stamp to reason, of matched frames that were left out, as far as known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The result of `evaluate_bag`."""
+    """The result of `evaluate_bag`.
+
+    Attributes:
+        config: what the scores depend on.
+        recording: where the frames came from.
+        summary: averages.
+        frames: per frame, in recorded order.
+        pictures: evenly spread frames.
+        details: where the error lies.
+        worst: pictures of the frames of largest AbsRel, that first.
+        best: of the others, those of smallest AbsRel, that first.
+        diagnosis: whether camera and LiDAR fit together; None where it was not asked.
+    """
 
     config: EvaluationConfig
     recording: Source
     summary: Summary
     frames: tuple[FrameScore, ...]
     pictures: tuple[FramePictures, ...]
+    details: Details
+    worst: tuple[FramePictures, ...] = ()
+    best: tuple[FramePictures, ...] = ()
+    diagnosis: Diagnosis | None = None
 
     def interval(self) -> Interval | None:
         """Return the interval of `summary.model`; None where nothing can be said."""
@@ -220,8 +200,11 @@ def evaluate_bag(
     drawn = _evenly_spread(len(recording.pairs), config.pictures)
     scores: list[FrameScore] = []
     pictures: list[FramePictures] = []
-    unpredicted = 0
+    details, extremes = DetailSums(), Extremes(config.extremes if config.pictures else 0)
+    unpredicted, check = 0, _setup_check(recording, config)
     for index, frame in enumerate(track(recording.frames(), len(recording.pairs))):
+        if check is not None:
+            check.add(frame)
         try:
             prediction_m = _predict(predictor, frame)
         except FRAME_ERRORS as error:
@@ -231,7 +214,9 @@ def evaluate_bag(
             unpredicted += 1
             continue
         reference_m = reference_depth(frame, config)
-        scores.append(score_frame(frame, prediction_m, reference_m, constant_m, config))
+        score = score_frame(frame, prediction_m, reference_m, constant_m, config, details)
+        scores.append(score)
+        extremes.add(frame, prediction_m, reference_m, score.model.abs_rel)
         if index in drawn and frame.rgb is not None:
             title = f"frame {index}, stamp {frame.stamp_ns} ns"
             scale_m = config.range_bins_m[-1]
@@ -240,7 +225,25 @@ def evaluate_bag(
         raise recording.nothing_left()
     unscored = unpredicted, len(recording.unreadable)
     summary = summarise(scores, constant_m, unscored, config)
-    return Evaluation(config, recording, summary, tuple(scores), tuple(pictures))
+    worst, best = extremes.drawn(config.range_bins_m[-1])
+    return Evaluation(
+        config,
+        recording,
+        summary,
+        tuple(scores),
+        tuple(pictures),
+        details.value(),
+        worst,
+        best,
+        None if check is None else check.result(),
+    )
+
+
+def _setup_check(recording: Recording, config: EvaluationConfig) -> SetupCheck | None:
+    """Return what looks for faults; merged sweeps have lost the lines it looks at."""
+    if not config.check_setup or config.frames.sweeps > 1:
+        return None
+    return SetupCheck(moved=bool(recording.fixed_frame))
 
 
 def reference_depth(frame: Frame, config: EvaluationConfig) -> npt.NDArray[np.float32]:
@@ -310,12 +313,21 @@ def score_frame(
     reference_m: FloatArray,
     constant_m: float,
     config: EvaluationConfig,
+    details: DetailSums | None = None,
 ) -> FrameScore:
-    """Score one frame; both maps are (H, W) metres on the image's pixels."""
+    """Score one frame; both maps are (H, W) metres on the image's pixels.
+
+    What is asked per pixel is added to `details`.
+    """
     protocol = config.protocol
     prediction_m = _sampled(frame, prediction_m, reference_m, config)
-    p, g, truth_pixels = select_pixels(prediction_m, reference_m, protocol)
+    pixels = select_places(prediction_m, reference_m, protocol)
+    if details is not None:
+        details.add(pixels)
+    p, g = pixels.prediction_m, pixels.reference_m
     aligned = select_pixels(prediction_m, reference_m, replace(protocol, alignment="median"))
+    fitted = replace(protocol, alignment="scale-and-shift")
+    scale_and_shift = select_pixels(prediction_m, reference_m, fitted)
     constant = np.full(reference_m.shape, constant_m)
     constant_p, constant_g, _ = select_pixels(constant, reference_m, protocol)
     edges = config.range_bins_m
@@ -323,13 +335,14 @@ def score_frame(
     return FrameScore(
         stamp_ns=frame.stamp_ns,
         truth_stamp_ns=frame.truth_stamp_ns,
-        truth_pixels=truth_pixels,
+        truth_pixels=pixels.truth_pixels,
         model=pixel_errors(p, g),
         aligned=pixel_errors(*aligned[:2]),
         scale=median_scale(p, g) if p.size else math.nan,
         constant=pixel_errors(constant_p, constant_g),
         bins=tuple(pixel_errors(p[inside], g[inside]) for inside in bins),
         devkit=devkit_errors(p, g),
+        scale_and_shift=pixel_errors(*scale_and_shift[:2]),
     )
 
 
@@ -356,8 +369,10 @@ def summarise(
     """Average frame scores as the protocol says; `unscored` is (unpredicted, unreadable) frames."""
     average = mean_over_images if config.protocol.average == "images" else pool_over_pixels
     scales = [s.scale for s in scores if not math.isnan(s.scale)]
+    models = [s.model for s in scores]
+    flicker, flicker_pairs = scale_flicker(scores)
     return Summary(
-        model=average([s.model for s in scores]),
+        model=average(models),
         aligned=average([s.aligned for s in scores]),
         constant=average([s.constant for s in scores]),
         constant_m=constant_m,
@@ -370,6 +385,12 @@ def summarise(
         unreadable_frames=unscored[1],
         truth_pixels=sum(s.truth_pixels for s in scores),
         median_scale=float(np.median(scales)) if scales else math.nan,
+        scale_and_shift=average([s.scale_and_shift for s in scores]),
+        mean_of_images=mean_over_images(models),
+        pooled=pool_over_pixels(models),
+        median_of_images=median_over_images(models),
+        scale_flicker=flicker,
+        flicker_pairs=flicker_pairs,
     )
 
 

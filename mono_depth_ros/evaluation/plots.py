@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -20,6 +20,9 @@ _DOTS = 120
 # A line breaks where two frames are further apart than this many typical distances.
 _GAP = 5.0
 _MOST_BARS = 40
+# Of the plot's height, what the tallest bar of shares behind lines takes.
+_SHARES_HEIGHT = 1 / 3
+SHARES_COLOUR = "#dde3e8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,71 @@ def histogram(values: Sequence[float], x_label: str, y_label: str, series: int =
     step = _round_step((high - low) / bars)
     edges = step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
     counts, _ = np.histogram(finite, edges)
-    span = float(edges[0]), float(edges[-1])
-    axes = _Axes(span, (0.0, max(1.05 * float(counts.max()), 1.0)))
-    return _svg(axes, _bar_marks(counts.tolist(), edges.tolist(), series, axes), x_label, y_label)
+    top = max(1.05 * float(counts.max()), 1.0)
+    return _bars(counts.tolist(), edges.tolist(), top, (x_label, y_label), series)
+
+
+def bar_plot(heights: Sequence[float], edges: Sequence[float], x_label: str, y_label: str) -> str:
+    """Draw bars from zero up, with a line at zero of x.
+
+    Args:
+        heights: (N,), finite and not negative.
+        edges: (N + 1,) finite ends of the bars, ascending.
+        x_label: what the edges are.
+        y_label: what the heights are.
+    """
+    top = 1.05 * max(heights, default=0.0) or 1.0
+    return _bars(heights, edges, top, (x_label, y_label), 0)
+
+
+def log_plot(
+    lines: Sequence[Line], shares: Sequence[tuple[float, float, float]], x_label: str, y_label: str
+) -> str:
+    """Draw lines over a logarithmic axis, in the order of `legend`, above bars of shares.
+
+    Args:
+        lines: their x is positive.
+        shares: (low, high, share) of each bar, 0 < low < high; bars have no axis, only proportions.
+        x_label: what x is.
+        y_label: what the lines show.
+    """
+    ends = [math.log10(end) for low, high, _ in shares for end in (low, high)]
+    moved = [Line([math.log10(x) for x in line.x], line.y) for line in lines]
+    axes = _Axes(
+        (min(ends, default=0.0), max(ends, default=1.0)),
+        _span([0.0, *(y for line in lines for y in line.y)]),
+    )
+    marks = (mark for i, line in enumerate(moved) for mark in _line_marks(line, colour(i), axes))
+    return _svg(axes, chain(_share_marks(shares, axes), marks), x_label, y_label, _log_ticks(axes))
+
+
+def _bars(
+    heights: Sequence[float],
+    edges: Sequence[float],
+    top: float,
+    labels: tuple[str, str],
+    series: int,
+) -> str:
+    axes = _Axes((edges[0], edges[-1]), (0.0, top))
+    return _svg(axes, _bar_marks(heights, edges, series, axes), *labels)
+
+
+def _share_marks(shares: Sequence[tuple[float, float, float]], axes: _Axes) -> Iterator[str]:
+    floor = _HEIGHT_PX - _BOTTOM_PX
+    tallest = max((share for *_, share in shares), default=0.0) or 1.0
+    for low, high, share in shares:
+        left, right = axes.x_px(math.log10(low)), axes.x_px(math.log10(high))
+        height = share / tallest * _SHARES_HEIGHT * (floor - _TOP_PX)
+        yield (
+            f'<rect x="{left:.1f}" y="{floor - height:.1f}" width="{right - left:.1f}" '
+            f'height="{height:.1f}" fill="{SHARES_COLOUR}"/>'
+        )
+    if axes.y[0] < 0:
+        zero, right = axes.y_px(0.0), _WIDTH_PX - _RIGHT_PX
+        yield (
+            f'<line x1="{_LEFT_PX}" x2="{right}" y1="{zero:.1f}" y2="{zero:.1f}" stroke="#888" '
+            'stroke-dasharray="5 3"/>'
+        )
 
 
 def _line_marks(line: Line, ink: str, axes: _Axes) -> Iterator[str]:
@@ -154,7 +219,7 @@ def _step_marks(step: Step, ink: str, axes: _Axes) -> Iterator[str]:
 
 
 def _bar_marks(
-    counts: Sequence[int], edges: Sequence[float], series: int, axes: _Axes
+    counts: Sequence[float], edges: Sequence[float], series: int, axes: _Axes
 ) -> Iterator[str]:
     floor = axes.y_px(0.0)
     for (low, high), count in zip(pairwise(edges), counts, strict=True):
@@ -170,11 +235,19 @@ def _bar_marks(
     )
 
 
-def _svg(axes: _Axes, marks: Iterator[str], x_label: str, y_label: str) -> str:
+def _svg(
+    axes: _Axes,
+    marks: Iterator[str],
+    x_label: str,
+    y_label: str,
+    x_ticks: Sequence[tuple[float, str]] | None = None,
+) -> str:
     middle_y = (_TOP_PX + _HEIGHT_PX - _BOTTOM_PX) / 2
     middle_x = (_LEFT_PX + _WIDTH_PX - _RIGHT_PX) / 2
     title = escape(f"{y_label} over {x_label}")
-    body = "\n".join([*_grid(axes), *marks])
+    if x_ticks is None:
+        x_ticks = [(value, f"{value:g}") for value in ticks(*axes.x)]
+    body = "\n".join([*_grid(axes, x_ticks), *marks])
     return (
         f'<svg viewBox="0 0 {_WIDTH_PX} {_HEIGHT_PX}" role="img" aria-label="{title}" '
         f'style="width:100%;max-width:{_WIDTH_PX}px" font-family="system-ui, sans-serif" '
@@ -185,12 +258,12 @@ def _svg(axes: _Axes, marks: Iterator[str], x_label: str, y_label: str) -> str:
     )
 
 
-def _grid(axes: _Axes) -> Iterator[str]:
+def _grid(axes: _Axes, x_ticks: Sequence[tuple[float, str]]) -> Iterator[str]:
     bottom, right = _HEIGHT_PX - _BOTTOM_PX, _WIDTH_PX - _RIGHT_PX
-    for value in ticks(*axes.x):
-        x = axes.x_px(value)
+    for place, label in x_ticks:
+        x = axes.x_px(place)
         yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP_PX}" y2="{bottom}" stroke="#eee"/>'
-        yield f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>'
+        yield f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{label}</text>'
     for value in ticks(*axes.y):
         y = axes.y_px(value)
         yield f'<line x1="{_LEFT_PX}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eee"/>'
@@ -205,6 +278,17 @@ def ticks(low: float, high: float) -> list[float]:
     # Rounded, because 3 * 0.1 is not 0.3.
     digits = max(-math.floor(math.log10(step)), 0)
     return [round(i * step, digits) + 0.0 for i in range(first, last + 1)]
+
+
+def _log_ticks(axes: _Axes) -> list[tuple[float, str]]:
+    """Return places and labels of 1, 2 and 5 times 10^n on an axis of decimal logarithms."""
+    low, high = axes.x
+    values = [
+        first * 10.0**power
+        for power in range(math.floor(low), math.ceil(high) + 1)
+        for first in (1, 2, 5)
+    ]
+    return [(math.log10(v), f"{v:g}") for v in values if low <= math.log10(v) <= high]
 
 
 def _round_step(least: float) -> float:

@@ -33,6 +33,7 @@ from mono_depth_ros.metrics import (
     median_scale,
     pixel_errors,
     require_same_shape,
+    scale_and_shift,
 )
 
 FloatArray = npt.NDArray[np.floating]
@@ -64,8 +65,10 @@ class Protocol:
             positive (the pixel counts as uncovered); "minimum" scores NaN as the clamp's lower end;
             "keep" lets it spoil the numbers; "devkit-fill" fills the map like the KITTI devkit.
         png_scale: the prediction is truncated to multiples of 1 / png_scale metres; None keeps it.
-        alignment: "none", or "median": every image's prediction is multiplied by
-            median(reference) / median(prediction), so metric scale is not judged.
+        alignment: "none"; or "median": every image's prediction is multiplied by
+            median(reference) / median(prediction), so metric scale is not judged; or
+            "scale-and-shift": 1 / prediction takes the scale and the shift that fit 1 / reference
+            best; what is then not above 0 has no prediction, what is above cap_m becomes cap_m.
         min_pixels: images with fewer pixels are left out.
         average: "images" weighs images equally, "pixels" pools all pixels.
     """
@@ -79,7 +82,7 @@ class Protocol:
     clamp_m: tuple[float, float] | None = None
     missing: Literal["skip", "minimum", "keep", "devkit-fill"] = "skip"
     png_scale: float | None = None
-    alignment: Literal["none", "median"] = "none"
+    alignment: Literal["none", "median", "scale-and-shift"] = "none"
     min_pixels: int = 1
     average: Literal["images", "pixels"] = "images"
 
@@ -165,9 +168,40 @@ def crop_window(crop: str, height: int, width: int) -> tuple[int, int, int, int]
     return int(top * height), int(bottom * height), int(left * width), int(right * width)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """The pixels of one image that count.
+
+    Attributes:
+        prediction_m: (N,) float64 metres.
+        reference_m: (N,) float64 metres.
+        rows: (N,) int64 rows of the full frame.
+        columns: (N,) int64 columns of the full frame.
+        shape: height and width of the full frame.
+        truth_pixels: reference pixels in the window, with and without a prediction.
+    """
+
+    prediction_m: npt.NDArray[np.float64]
+    reference_m: npt.NDArray[np.float64]
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    shape: tuple[int, int]
+    truth_pixels: int
+
+
 def select_pixels(
     prediction_m: FloatArray, reference_m: FloatArray, protocol: Protocol
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], int]:
+    """Apply every switch but the average to one image; as `select_places` without the places.
+
+    Returns:
+        `prediction_m`, `reference_m` and `truth_pixels` of `Pixels`.
+    """
+    pixels = select_places(prediction_m, reference_m, protocol)
+    return pixels.prediction_m, pixels.reference_m, pixels.truth_pixels
+
+
+def select_places(prediction_m: FloatArray, reference_m: FloatArray, protocol: Protocol) -> Pixels:
     """Apply every switch but the average to one image.
 
     Args:
@@ -175,33 +209,31 @@ def select_pixels(
         reference_m: (H, W) metres of the full frame, NaN or 0 = no measurement.
         protocol: the switches.
 
-    Returns:
-        Predicted and reference depths of the pixels that count, (N,) float64 metres each, and the
-        number of reference pixels in the window, with and without a prediction.
-
     Raises:
         ShapeError: the maps differ in size or do not fit the crop.
     """
     require_same_shape(prediction_m, reference_m)
     prediction = _stored(np.asarray(prediction_m, np.float64), protocol)
     reference = np.asarray(reference_m, np.float64)
+    height, width = reference.shape
+    top, left = 0, 0
     if protocol.grid == "kb":
-        top, bottom, left, right = kb_window(*reference.shape)
+        top, bottom, left, right = kb_window(height, width)
         prediction = prediction[top:bottom, left:right]
         reference = reference[top:bottom, left:right]
-    counts = reference_mask(reference, protocol)
-    p, g = _aligned(prediction[counts], reference[counts], protocol)
+    rows, columns = np.nonzero(reference_mask(reference, protocol))
+    p, g = _aligned(prediction[rows, columns], reference[rows, columns], protocol)
     total = g.size
-    if protocol.missing == "skip":
+    if _skips_missing(protocol):
         known = np.isfinite(p) & (p > 0)
-        p, g = p[known], g[known]
+        p, g, rows, columns = p[known], g[known], rows[known], columns[known]
     if protocol.clamp_m is not None:
         p = np.clip(p, *protocol.clamp_m)
         if protocol.missing == "minimum":
             p = np.where(np.isnan(p), protocol.clamp_m[0], p)
     if g.size < protocol.min_pixels:
-        p, g = p[:0], g[:0]
-    return p, g, total
+        p, g, rows, columns = p[:0], g[:0], rows[:0], columns[:0]
+    return Pixels(p, g, rows + top, columns + left, (height, width), total)
 
 
 def score(prediction_m: FloatArray, reference_m: FloatArray, protocol: Protocol) -> DepthErrors:
@@ -264,4 +296,17 @@ def _aligned(
     known = np.isfinite(prediction) & (prediction > 0)
     if protocol.alignment == "median" and known.any():
         prediction = prediction * median_scale(prediction[known], reference[known])
+    if protocol.alignment == "scale-and-shift":
+        fitted = known & (reference > 0)
+        a, b = scale_and_shift(prediction[fitted], reference[fitted])
+        inverse = np.full(prediction.shape, np.nan)
+        inverse[known] = a / prediction[known] + b
+        with np.errstate(divide="ignore", invalid="ignore"):
+            prediction = np.where(inverse > 0, np.minimum(1.0 / inverse, protocol.cap_m), np.nan)
     return prediction, reference
+
+
+def _skips_missing(protocol: Protocol) -> bool:
+    # The devkit fills what a network left out, but not what the fit of scale and shift lost.
+    lost = protocol.missing == "devkit-fill" and protocol.alignment == "scale-and-shift"
+    return lost or protocol.missing == "skip"

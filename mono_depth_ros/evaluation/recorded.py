@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import TracebackType
 
@@ -13,13 +14,17 @@ from mono_depth_ros.bags.topics import IMAGE
 from mono_depth_ros.decoding import image_to_depth
 from mono_depth_ros.errors import BagError
 from mono_depth_ros.evaluation.frames import Frame
-from mono_depth_ros.evaluation.sequence import MessageSequence, read_header
+from mono_depth_ros.evaluation.headers import HeaderList
+from mono_depth_ros.evaluation.sequence import MessageSequence
+
+logger = logging.getLogger(__name__)
 
 
 class RecordedDepth:
     """The depth images of one topic, found by the stamp of the camera image they were made from.
 
-    A context manager. Frames are asked for in recorded order; memory holds one depth image.
+    A context manager. Frames are asked for in recorded order; memory holds one depth image. Of a
+    damaged recording the depth before the damage is used, and a warning logged.
 
     Args:
         bag: the recording with the depth, maybe another one than that with the truth.
@@ -38,8 +43,13 @@ class RecordedDepth:
                     f"{bag} has no depth images on {topic}; its image topics are "
                     f"{', '.join(known) or 'none'}"
                 )
-            headers = (read_header(cdr) for _, _, _, cdr in reader.raw_messages([topic]))
-            self._positions = {stamp_ns: i for i, (stamp_ns, _) in enumerate(headers)}
+            headers = HeaderList()
+            try:
+                for _, _, log_time_ns, cdr in reader.raw_messages([topic]):
+                    headers.add(cdr, log_time_ns)
+            except BagError as error:
+                logger.warning("%s; using the depth before the damage", error)
+            self._positions = {stamp_ns: i for i, stamp_ns in enumerate(headers.stamps_ns)}
         self._sequence: MessageSequence | None = None
 
     def __enter__(self) -> RecordedDepth:

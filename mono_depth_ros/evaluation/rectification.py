@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.bags.messages import stamp_ns as stamp_of
 from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.errors import BagError, CalibrationError
 from mono_depth_ros.geometry import Intrinsics
@@ -44,9 +46,11 @@ class Rectifier:
         self._maps: dict[tuple[Lens, Intrinsics], tuple[npt.NDArray, npt.NDArray]] = {}
         try:
             with BagReader(bag) as reader:
-                for _, _, info in reader.messages([camera_info_topic]):
-                    stamp = info.header.stamp
-                    self._lenses[stamp.sec * 1_000_000_000 + stamp.nanosec] = lens_of(info)
+                for topic, msgtype, _, cdr in reader.raw_messages([camera_info_topic]):
+                    # A message that cannot be decoded is refused with its frame.
+                    with suppress(BagError):
+                        info = reader.decode(topic, msgtype, cdr)
+                        self._lenses[stamp_of(info.header)] = lens_of(info)
         except BagError:  # damage, which the frames' reader has reported
             if not self._lenses:
                 raise
@@ -111,10 +115,16 @@ def distortion_maps(
         u and v, (H, W) float32 pixels each.
 
     Raises:
-        CalibrationError: the model is unknown or has another number of coefficients.
+        CalibrationError: the model is unknown, or has another number of coefficients or some that
+            are not finite.
     """
     model, coefficients = lens
     size = (camera.width, camera.height)
+    if not all(map(math.isfinite, coefficients)):
+        raise CalibrationError(
+            f"camera_info has distortion coefficients {coefficients}; all of them must be finite: "
+            "calibrate the camera"
+        )
     if not any(coefficients):
         u, v = np.meshgrid(*(np.arange(length, dtype=np.float32) for length in size))
         return u, v

@@ -13,13 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from mono_depth_ros import __version__
+from mono_depth_ros.evaluation.diagnosis import Diagnosis
 from mono_depth_ros.evaluation.folders import replacing_folder, require_replaceable_folder
-from mono_depth_ros.evaluation.html import page, paragraph, picture_rows, table
+from mono_depth_ros.evaluation.html import note, page, table
+from mono_depth_ros.evaluation.left_out import left_out_rows
 from mono_depth_ros.evaluation.pipeline import Evaluation, EvaluationConfig
+from mono_depth_ros.evaluation.report_sections import (
+    flicker_text,
+    picture_sections,
+    plot_sections,
+    summary_section,
+)
 from mono_depth_ros.evaluation.saved_report import PER_FRAME, SCORES, write_frames, write_scores
 from mono_depth_ros.metrics import DepthErrors
 
 PAGE = "report.html"
+
+_ALIGNED = (
+    "Interval: {}. Aligned rows are not metric: they are what remains when every image is fitted "
+    "to its truth, by one factor, or by a scale and a shift of inverse depth (least squares), as "
+    "papers on relative depth do. A robot has no such truth."
+)
 
 COLUMNS = {
     "count": ("pixels", "{:d}"),
@@ -87,11 +101,17 @@ def score_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     """Return (name, formatted scores) of the model, its interval, the baselines and range bins."""
     summary, edges = evaluation.summary, evaluation.config.range_bins_m
     bins = zip(pairwise(edges), summary.bins, strict=True)
+    other = ("pooled over all pixels", summary.pooled)
+    if evaluation.config.protocol.average == "pixels":
+        other = ("mean of images", summary.mean_of_images)
     return [
         ("prediction", score_cells(summary.model)),
         *_interval_rows(evaluation),
         (f"constant {summary.constant_m:.2f} m", score_cells(summary.constant)),
         ("prediction, median-aligned per image", score_cells(summary.aligned)),
+        ("prediction, scale-and-shift aligned, not metric", score_cells(summary.scale_and_shift)),
+        (f"prediction, {other[0]}", score_cells(other[1])),
+        ("prediction, median of images", score_cells(summary.median_of_images)),
         *(
             (f"prediction at {low:g} to {high:g} m", score_cells(bin_))
             for (low, high), bin_ in bins
@@ -113,10 +133,12 @@ def provenance(evaluation: Evaluation) -> dict[str, Any]:
     protocol = config.protocol
     return {
         "recording": recording.path.name,
+        **({"damage": recording.damage} if recording.damage else {}),
         "image topic": recording.topics.image,
         "truth": _truth_text(evaluation),
         "occlusion rule": _occlusion_text(config),
         **_geometry_facts(evaluation),
+        "set-up of camera and LiDAR": setup_text(evaluation.diagnosis),
         "profile": config.profile,
         "grid and crop": f"{protocol.grid} frame, crop {protocol.crop}",
         "range": f"{protocol.min_m:g} m to {protocol.cap_m:g} m, "
@@ -133,8 +155,20 @@ def provenance(evaluation: Evaluation) -> dict[str, Any]:
         "truth pixels": summary.truth_pixels,
         "of them predicted": f"{summary.coverage:.2%}",
         "median scale (1 = metric)": f"{summary.median_scale:.4f}",
+        "scale flicker": flicker_text(summary),
         "interval of the prediction's scores": interval_text(evaluation),
     }
+
+
+def setup_text(diagnosis: Diagnosis | None) -> str:
+    """Say what looks wrong with the set-up, or that nothing does."""
+    if diagnosis is None:
+        return "not checked"
+    if diagnosis.warnings:
+        return "; ".join(diagnosis.warnings)
+    if not diagnosis.conclusive:
+        return "not known: too few edges that image and LiDAR share"
+    return f"nothing looks wrong ({diagnosis.frames} frames)"
 
 
 def _truth_text(evaluation: Evaluation) -> str:
@@ -196,16 +230,19 @@ def _page(evaluation: Evaluation, facts: Mapping[str, Any], live: Mapping[str, A
     facts_rows = [[name, str(value)] for name, value in facts.items()]
     devkit = evaluation.summary.devkit
     parts = [
-        ("Scores", table(header, rows) + paragraph(f"Interval: {interval_text(evaluation)}.")),
-        ("What was compared", table([], facts_rows)),
-        ("Frames", picture_rows(evaluation.pictures, evaluation.config.range_bins_m[-1])),
+        ("Summary", summary_section(evaluation)),
+        ("Scores", table(header, rows) + note(_ALIGNED.format(interval_text(evaluation)))),
     ]
-    if live is not None:
-        live_rows = [[name, fact_text(value)] for name, value in live.items()]
-        parts.insert(1, ("Live", table([], live_rows)))
     if evaluation.config.profile == "kitti-benchmark":
         pairs = [[name, f"{value:.4f}"] for name, value in asdict(devkit).items()]
-        parts.insert(1, ("KITTI leaderboard terms", table([], pairs)))
+        parts.append(("KITTI leaderboard terms", table([], pairs)))
+    if live is not None:
+        live_rows = [[name, fact_text(value)] for name, value in live.items()]
+        parts.append(("Live", table([], live_rows)))
+    parts += [*picture_sections(evaluation), *plot_sections(evaluation)]
+    left_out = left_out_rows(evaluation) or [["nothing", ""]]
+    parts.append(("What was left out", table([], left_out)))
+    parts.append(("What was compared", table([], facts_rows)))
     return page(f"Depth against truth: {evaluation.recording.path.name}", parts)
 
 

@@ -44,14 +44,14 @@ class Poses:
                 else:
                     self.transforms.add(stamp_ns, parent, child, matrix)
             except (BagError, CalibrationError) as error:
-                self._warn(error)
+                self.leave_out(error)
 
     def add_odometry(self, message: Any) -> None:
         """Keep a nav_msgs/Odometry for `use_odometry`."""
         try:
             self._odometry.append(odometry_pose(message))
         except CalibrationError as error:
-            self._warn(error)
+            self.leave_out(error)
 
     def use_odometry(self) -> None:
         """Let the odometry say where the robot is; beside /tf it would say so twice."""
@@ -59,9 +59,10 @@ class Poses:
             try:
                 self.transforms.add(*pose)
             except (BagError, CalibrationError) as error:
-                self._warn(error)
+                self.leave_out(error)
 
-    def _warn(self, error: MonoDepthError) -> None:
+    def leave_out(self, error: MonoDepthError) -> None:
+        """Log once why a transform is not used."""
         if str(error) not in self._warned:
             self._warned.add(str(error))
             logger.warning("a transform is left out: %s", error)

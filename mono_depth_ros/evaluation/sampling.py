@@ -73,7 +73,7 @@ def at_points(
         prediction_m: (H, W) metres, NaN = unknown.
         reference_m: (H, W) of `geometry.lidar_to_depth` of the same points; pixels whose depth was
             removed since stay as they are.
-        points_lidar_m: (N, 3) metres.
+        points_lidar_m: (N, 3) metres; those that are not finite count for nothing.
         camera_from_lidar: (4, 4).
         camera: of both maps.
 
@@ -84,7 +84,8 @@ def at_points(
         raise ShapeError(
             f"prediction {prediction_m.shape} and reference {reference_m.shape} must agree in size"
         )
-    points = transform_points(camera_from_lidar, points_lidar_m)
+    finite = np.isfinite(points_lidar_m).all(axis=1)
+    points = transform_points(camera_from_lidar, points_lidar_m[finite])
     u_px, v_px, z_m = project_points(points, camera)
     with np.errstate(invalid="ignore"):
         inside = (u_px >= -0.5) & (u_px < camera.width - 0.5)

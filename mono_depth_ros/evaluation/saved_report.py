@@ -13,6 +13,12 @@ scores.json, format 1. A number that JSON lacks is null for NaN, "inf" or "-inf"
       frames          scored; unpredicted_frames and unreadable_frames are not
       truth_pixels    reference pixels that count, model.count of which were predicted
       median_scale    median over frames of median(reference) / median(prediction)
+      scale_and_shift scores as in `DepthErrors` after a / prediction + b, fitted per image to
+                      1 / reference by least squares: not metric
+      mean_of_images, pooled, median_of_images   scores as in `DepthErrors` of the prediction:
+                      images of equal weight, pixels of equal weight, median over images
+      scale_flicker   median of |ln(scale / scale of the frame before)| over scored frames less than
+                      0.5 s apart, scale as in median_scale; flicker_pairs are their number
     interval        null, or the interval of scores.model:
       units           number of what was drawn
       drawn           in words, what and how; as numbers in config.intervals
@@ -20,14 +26,25 @@ scores.json, format 1. A number that JSON lacks is null for NaN, "inf" or "-inf"
     protocol        every switch of `Protocol` as it was applied
     config          `EvaluationConfig`
     provenance      what the scores depend on, in words and numbers, for people
+    details         pooled over all pixels, e = (prediction - reference) / reference of each; scores
+                    are {count, abs_rel: mean |e|, bias: mean e, delta1}
+      regions         list of nine {row, column, scores}, thirds of the image: upper, middle, lower
+                      and left, centre, right
+      ranges          list of {low_m, high_m, scores} by true depth, 12 bins per factor of ten;
+                      empty ones are left out
+      error_edges     ascending e, the last "inf"; error_counts the pixels between two of them
+    left_out        what was not scored and why, see `left_out.left_out`
     live            only where a running node was scored: what `LiveTiming` and `StreamMatcher`
                     measured, times in ms, shares of 1, null where nothing was measured
+
+Reports of earlier versions lack details, scale_and_shift (here and below), mean_of_images, pooled,
+median_of_images and flicker; they are read as None, without a pixel and NaN.
 
 per_frame.csv has one line per scored frame, numbers as Python prints them, so that reading gives
 the same bits. Columns: stamp_ns (the image's, unique), truth_stamp_ns, truth_pixels, median_scale,
 then the fields of `DepthErrors` of the prediction, with aligned_ and constant_ in front those of
-the two others, with LOW_HIGH_m_ in front those of every range bin, and with devkit_ in front the
-fields of `DevkitErrors`.
+the two others, with LOW_HIGH_m_ in front those of every range bin, with devkit_ in front the
+fields of `DevkitErrors`, and with scale_and_shift_ in front those of `DepthErrors`.
 """
 
 from __future__ import annotations
@@ -40,22 +57,27 @@ from dataclasses import asdict, astuple, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from mono_depth_ros.config import from_mapping, to_mapping
 from mono_depth_ros.errors import ConfigError, DataError
 from mono_depth_ros.evaluation.bootstrap import Interval
-from mono_depth_ros.evaluation.pipeline import Evaluation, EvaluationConfig, FrameScore, Summary
+from mono_depth_ros.evaluation.details import Details
+from mono_depth_ros.evaluation.left_out import left_out
+from mono_depth_ros.evaluation.pipeline import Evaluation, EvaluationConfig
 from mono_depth_ros.evaluation.protocols import Protocol
+from mono_depth_ros.evaluation.record_values import Errors, count, errors, mapping, number
+from mono_depth_ros.evaluation.saved_details import details_from, details_record
+from mono_depth_ros.evaluation.scores import FrameScore, Summary
 from mono_depth_ros.metrics import DepthErrors, DevkitErrors
 
 FORMAT = 1
 SCORES, PER_FRAME = "scores.json", "per_frame.csv"
 
-Errors = TypeVar("Errors", DepthErrors, DevkitErrors)
-
 _HEAD = ("stamp_ns", "truth_stamp_ns", "truth_pixels", "median_scale")
 _COUNTS = ("frames", "unpredicted_frames", "unreadable_frames", "truth_pixels")
+# Later additions to scores.
+_LATER = ("scale_and_shift", "mean_of_images", "pooled", "median_of_images")
 _PARTS = ("scores", "protocol", "config", "provenance")
 
 
@@ -70,6 +92,7 @@ class Report:
         summary: the averages.
         interval: of `summary.model`; None where nothing could be said.
         frames: scored frames by the stamp of their image, integer nanoseconds, in recorded order.
+        details: where the error lies; None in reports of earlier versions.
     """
 
     facts: Mapping[str, Any]
@@ -78,6 +101,7 @@ class Report:
     summary: Summary
     interval: Interval | None
     frames: Mapping[int, FrameScore]
+    details: Details | None = None
 
 
 def read_report(folder: str | Path) -> Report:
@@ -95,6 +119,7 @@ def read_report(folder: str | Path) -> Report:
         protocol = from_mapping(Protocol, record["protocol"], "protocol")
         summary = _summary(record["scores"], config)
         interval = _interval(record.get("interval"))
+        details = details_from(record["details"]) if "details" in record else None
     except (ValueError, ConfigError) as error:
         raise _damaged(folder / SCORES, error) from error
     try:
@@ -105,7 +130,7 @@ def read_report(folder: str | Path) -> Report:
     except (ValueError, csv.Error) as error:
         raise _damaged(folder / PER_FRAME, error) from error
     facts = MappingProxyType(record["provenance"])
-    return Report(facts, config, protocol, summary, interval, frames)
+    return Report(facts, config, protocol, summary, interval, frames, details)
 
 
 def write_scores(
@@ -118,16 +143,18 @@ def write_scores(
     summary = asdict(evaluation.summary)
     edges = evaluation.config.range_bins_m
     summary["bins"] = [
-        {"low_m": low, "high_m": high, **errors}
-        for (low, high), errors in zip(pairwise(edges), summary["bins"], strict=True)
+        {"low_m": low, "high_m": high, **scores}
+        for (low, high), scores in zip(pairwise(edges), summary["bins"], strict=True)
     ]
     record = {
         "format": FORMAT,
         "scores": summary,
         "interval": _interval_record(evaluation),
+        "details": details_record(evaluation.details),
         "protocol": to_mapping(evaluation.config.protocol),
         "config": to_mapping(evaluation.config),
         "provenance": dict(facts),
+        "left_out": left_out(evaluation),
         **({} if live is None else {"live": dict(live)}),
     }
     path.write_text(json_text(record), encoding="utf-8")
@@ -161,8 +188,8 @@ def _interval_record(evaluation: Evaluation) -> dict[str, Any] | None:
     if interval is None:
         return None
     ends = {name: asdict(getattr(interval, name)) for name in ("low", "high")}
-    for errors in ends.values():
-        del errors["count"]
+    for scores in ends.values():
+        del scores["count"]
     units = interval.low.count
     return {"units": units, "drawn": evaluation.config.intervals.describe(units), **ends}
 
@@ -170,15 +197,16 @@ def _interval_record(evaluation: Evaluation) -> dict[str, Any] | None:
 def _columns(config: EvaluationConfig) -> list[str]:
     names = [field.name for field in fields(DepthErrors)]
     bins = [f"{low:g}_{high:g}_m_" for low, high in pairwise(config.range_bins_m)]
-    errors = [f"{part}{name}" for part in ("", "aligned_", "constant_", *bins) for name in names]
-    return [*_HEAD, *errors, *(f"devkit_{field.name}" for field in fields(DevkitErrors))]
+    scores = [f"{part}{name}" for part in ("", "aligned_", "constant_", *bins) for name in names]
+    devkit = [f"devkit_{field.name}" for field in fields(DevkitErrors)]
+    return [*_HEAD, *scores, *devkit, *(f"{_LATER[0]}_{name}" for name in names)]
 
 
 def _frame_row(score: FrameScore) -> list[Any]:
     values: list[Any] = [score.stamp_ns, score.truth_stamp_ns, score.truth_pixels, score.scale]
-    for errors in (score.model, score.aligned, score.constant, *score.bins):
-        values += astuple(errors)
-    return [*values, *astuple(score.devkit)]
+    for scores in (score.model, score.aligned, score.constant, *score.bins):
+        values += astuple(scores)
+    return [*values, *astuple(score.devkit), *astuple(score.scale_and_shift)]
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
@@ -207,27 +235,37 @@ def _summary(values: Mapping[str, Any], config: EvaluationConfig) -> Summary:
     bins = values.get("bins")
     if not isinstance(bins, list) or len(bins) != len(edges):
         raise ValueError(f"scores.bins are not the {len(edges)} of config.range_bins_m")
+    named: dict[str, Any] = {name: _later(values, name) for name in _LATER}
+    named |= {name: count(values.get(name), f"scores.{name}") for name in _COUNTS}
     return Summary(
-        model=_errors(DepthErrors, values.get("model"), "scores.model"),
-        aligned=_errors(DepthErrors, values.get("aligned"), "scores.aligned"),
-        constant=_errors(DepthErrors, values.get("constant"), "scores.constant"),
-        constant_m=_number(values.get("constant_m", ""), "scores.constant_m"),
+        model=errors(DepthErrors, values.get("model"), "scores.model"),
+        aligned=errors(DepthErrors, values.get("aligned"), "scores.aligned"),
+        constant=errors(DepthErrors, values.get("constant"), "scores.constant"),
+        constant_m=number(values.get("constant_m", ""), "scores.constant_m"),
         bins=tuple(
-            _bin(errors, edge, f"scores.bins[{i}]")
-            for i, (errors, edge) in enumerate(zip(bins, edges, strict=True))
+            _bin(found, edge, f"scores.bins[{i}]")
+            for i, (found, edge) in enumerate(zip(bins, edges, strict=True))
         ),
-        devkit=_errors(DevkitErrors, values.get("devkit"), "scores.devkit"),
-        median_scale=_number(values.get("median_scale", ""), "scores.median_scale"),
-        **{name: _count(values.get(name), f"scores.{name}") for name in _COUNTS},
+        devkit=errors(DevkitErrors, values.get("devkit"), "scores.devkit"),
+        median_scale=number(values.get("median_scale", ""), "scores.median_scale"),
+        scale_flicker=number(values.get("scale_flicker"), "scores.scale_flicker"),
+        flicker_pairs=count(values.get("flicker_pairs", 0), "scores.flicker_pairs"),
+        **named,
     )
 
 
+def _later(values: Mapping[str, Any], name: str) -> DepthErrors:
+    if name not in values:
+        return DepthErrors.empty()
+    return errors(DepthErrors, values[name], f"scores.{name}")
+
+
 def _bin(values: Any, edge: tuple[float, float], where: str) -> DepthErrors:
-    ends = tuple(_number(_mapping(values, where).get(key), where) for key in ("low_m", "high_m"))
+    ends = tuple(number(mapping(values, where).get(key), where) for key in ("low_m", "high_m"))
     if ends != edge:
         raise ValueError(f"{where} is not the bin from {edge[0]:g} to {edge[1]:g} m")
-    errors = {name: value for name, value in values.items() if name not in ("low_m", "high_m")}
-    return _errors(DepthErrors, errors, where)
+    found = {name: value for name, value in values.items() if name not in ("low_m", "high_m")}
+    return errors(DepthErrors, found, where)
 
 
 def _interval(values: Any) -> Interval | None:
@@ -237,47 +275,21 @@ def _interval(values: Any) -> Interval | None:
         raise ValueError(f"interval is {values!r}")
     units = {"count": values.get("units")}
     low, high = (
-        _errors(DepthErrors, {**units, **_mapping(values.get(end), f"interval.{end}")}, "interval")
+        errors(DepthErrors, {**units, **mapping(values.get(end), f"interval.{end}")}, "interval")
         for end in ("low", "high")
     )
     return Interval(low, high)
-
-
-def _errors(kind: type[Errors], values: Any, where: str) -> Errors:
-    names = [field.name for field in fields(kind)]
-    if set(_mapping(values, where)) != set(names):
-        raise ValueError(f"{where} does not have exactly {', '.join(names)}")
-    return kind(
-        _count(values["count"], f"{where}.count"),
-        *(_number(values[name], f"{where}.{name}") for name in names[1:]),
-    )
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is missing")
-    return value
-
-
-def _number(value: Any, where: str) -> float:
-    if value is None:
-        return math.nan
-    if value in ("inf", "-inf") or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return float(value)
-    raise ValueError(f"{where} is {value!r}, no number")
-
-
-def _count(value: Any, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{where} is {value!r}, no count")
-    return value
 
 
 def _read_frames(path: Path, config: EvaluationConfig) -> Mapping[int, FrameScore]:
     columns, frames = _columns(config), {}
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
-        if next(lines, None) != columns:
+        header = next(lines, None)
+        earlier = [name for name in columns if not name.startswith(_LATER[0])]
+        later = header != earlier
+        columns = columns if later else earlier
+        if header != columns:
             raise ValueError(f"line 1 does not name the {len(columns)} columns {columns[0]} ...")
         for cells in lines:
             if len(cells) != len(columns):
@@ -285,7 +297,7 @@ def _read_frames(path: Path, config: EvaluationConfig) -> Mapping[int, FrameScor
                     f"line {lines.line_num} has {len(cells)} cells, expected {len(columns)}"
                 )
             try:
-                frame = _frame(iter(cells), len(config.range_bins_m) - 1)
+                frame = _frame(iter(cells), len(config.range_bins_m) - 1, later)
             except ValueError as error:
                 raise ValueError(f"line {lines.line_num}: {error}") from error
             if frame.stamp_ns in frames:
@@ -294,14 +306,14 @@ def _read_frames(path: Path, config: EvaluationConfig) -> Mapping[int, FrameScor
     return MappingProxyType(frames)
 
 
-def _frame(cells: Iterator[str], bins: int) -> FrameScore:
-    def errors(kind: type[Errors]) -> Errors:
+def _frame(cells: Iterator[str], bins: int, later: bool) -> FrameScore:
+    def scores(kind: type[Errors]) -> Errors:
         return kind(int(next(cells)), *(float(next(cells)) for _ in fields(kind)[1:]))
 
     # The cells are consumed from left to right.
     stamp_ns, truth_stamp_ns, truth_pixels = (int(next(cells)) for _ in range(3))
     scale = float(next(cells))
-    model, aligned, constant = (errors(DepthErrors) for _ in range(3))
+    model, aligned, constant = (scores(DepthErrors) for _ in range(3))
     return FrameScore(
         stamp_ns=stamp_ns,
         truth_stamp_ns=truth_stamp_ns,
@@ -310,8 +322,9 @@ def _frame(cells: Iterator[str], bins: int) -> FrameScore:
         aligned=aligned,
         scale=scale,
         constant=constant,
-        bins=tuple(errors(DepthErrors) for _ in range(bins)),
-        devkit=errors(DevkitErrors),
+        bins=tuple(scores(DepthErrors) for _ in range(bins)),
+        devkit=scores(DevkitErrors),
+        scale_and_shift=scores(DepthErrors) if later else DepthErrors.empty(),
     )
 
 

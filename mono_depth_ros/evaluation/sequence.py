@@ -1,8 +1,7 @@
-"""Messages of one topic, read forward once, and headers without the rest."""
+"""Messages of one topic, read forward once."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,8 @@ class MessageSequence:
         """Return the message recorded at `position` among those of the topic.
 
         Raises:
-            DecodingError: its bytes do not fit its type, or it was passed too long ago.
+            DecodingError: its bytes do not fit its type, it lies behind a damage of the recording,
+                or it was passed too long ago.
         """
         while position not in self._kept:
             try:
@@ -51,6 +51,8 @@ class MessageSequence:
                     f"message {position} on {self._topic} is out of order by more than "
                     f"{_REORDER_WINDOW} messages"
                 ) from None
+            except BagError as error:
+                raise DecodingError(f"message {position} on {self._topic}: {error}") from error
             if index in self._wanted:
                 self._kept[index] = topic, msgtype, cdr
         record = self._kept.pop(position)
@@ -60,14 +62,3 @@ class MessageSequence:
             return self._reader.decode(*record)
         except BagError as error:
             raise DecodingError(f"{self._topic}: {error}") from error
-
-
-def read_header(cdr: bytes) -> tuple[int, str]:
-    """Return (stamp_ns, frame_id) of a serialised message that begins with a std_msgs/Header."""
-    order = "<" if cdr[1] & 1 else ">"
-    try:
-        seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", cdr, 4)
-        frame_id = cdr[16 : 16 + length].rstrip(b"\0").decode()
-    except (struct.error, UnicodeDecodeError) as error:
-        raise BagError(f"a message of {len(cdr)} bytes has no readable header: {error}") from error
-    return seconds * 1_000_000_000 + nanoseconds, frame_id

@@ -25,13 +25,13 @@ from sensor_msgs.msg import CameraInfo
 from mono_depth_ros.bags.messages import stamp_ns as stamp_of
 from mono_depth_ros.bags.topics import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, POINT_CLOUD, Topics
 from mono_depth_ros.errors import BagError, ConfigError, DecodingError, MonoDepthError
+from mono_depth_ros.evaluation.headers import read_header
 from mono_depth_ros.evaluation.live import LiveScores, LiveSource
 from mono_depth_ros.evaluation.live_frames import FrameBuilder, Packet, RecentCameras
 from mono_depth_ros.evaluation.live_rig import RecentPoses, read_poses
 from mono_depth_ros.evaluation.live_timing import LiveTiming
 from mono_depth_ros.evaluation.report import fact_text, score_lines, write_report
 from mono_depth_ros.evaluation.rig import Poses
-from mono_depth_ros.evaluation.sequence import read_header
 from mono_depth_ros.evaluation.streaming import Match, StreamMatcher
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.ros.evaluator_parameters import (

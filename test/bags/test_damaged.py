@@ -199,10 +199,29 @@ def test_a_damaged_database_is_a_bag_error(tmp_path):
             writer.write_depth("/d", number, "", np.ones((20, 20)))
     file = tmp_path / "bag" / "bag.db3"
     data = file.read_bytes()
-    for size in (100, len(data) // 2, len(data) - 5000):
+    file.write_bytes(data[:100])
+    with pytest.raises(BagError), BagReader(tmp_path / "bag"):
+        pass
+    complete = []
+    for size in (len(data) // 2, len(data) * 3 // 4):
         file.write_bytes(data[:size])
-        with pytest.raises(BagError), BagReader(tmp_path / "bag") as reader:
-            list(reader.messages())
+        stamps = []
+        with pytest.raises(BagError, match="damaged"), BagReader(tmp_path / "bag") as reader:
+            stamps += (stamp for _, stamp, _ in reader.messages())
+        assert stamps == list(range(len(stamps)))
+        complete.append(len(stamps))
+    assert 10 < complete[0] < complete[1] < 50
+
+
+@pytest.mark.parametrize("name", [b"frame_id", b"height", b"nanosec"])
+def test_a_definition_without_a_field_that_is_read_is_named(tmp_path, name):
+    file = write_bag(tmp_path / "bag")
+    file.write_bytes(file.read_bytes()[:-1].replace(name, name[:-1] + b"x"))
+    with (
+        pytest.raises(BagError, match=f"has no {name.decode()}"),
+        BagReader(file) as reader,
+    ):
+        next(reader.messages())
 
 
 def test_real_recordings_open_and_read():

@@ -27,6 +27,7 @@ def frame(stamp_ns, abs_rel, count=10, truth_pixels=20):
         constant=errors(0.5),
         bins=(model, DepthErrors.empty()),
         devkit=DevkitErrors(count, *[1.0] * 7),
+        scale_and_shift=errors(0.04),
     )
 
 

@@ -112,13 +112,14 @@ def test_a_bag_without_camera_info_is_an_error(make_bag):
         Recording(make_bag(camera=None), FrameConfig())
 
 
-def test_a_damaged_bag_is_refused_unless_accepted(make_bag):
+def test_a_damaged_bag_gives_what_lies_before_the_damage_unless_refused(make_bag):
     bag = make_bag(frames=30)
     file = bag / "bag.mcap"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
     with pytest.raises(BagError, match=r"damaged.*accept_damaged"):
-        Recording(bag, FrameConfig())
-    recording = Recording(bag, FrameConfig(accept_damaged=True))
+        Recording(bag, FrameConfig(accept_damaged=False))
+    recording = Recording(bag, FrameConfig())
+    assert recording.damage.startswith("bag/bag.mcap is damaged: the record at its end lacks")
     frames = list(recording.frames())
     assert 0 < len(frames) < 30
     assert [int(frame.rgb[0, 0, 0]) for frame in frames] == list(range(len(frames)))

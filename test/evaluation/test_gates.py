@@ -61,8 +61,9 @@ def test_one_line_for_each_failure_with_its_value():
 def test_nan_counts_as_failed_whichever_way_the_condition_points():
     assert len(failed("bins[10-20].abs_rel>0.1", "bins[10-20].abs_rel<0.1")) == 2
     nothing = replace(SUMMARY, truth_pixels=0, median_scale=math.nan)
-    lines = failed("coverage<0.5", "median_scale>2", summary=nothing)
-    assert all("is NaN" in line for line in lines) and len(lines) == 2
+    # Two frames half a second apart have no flicker.
+    lines = failed("coverage<0.5", "median_scale>2", "scale_flicker>1", summary=nothing)
+    assert all("is NaN" in line for line in lines) and len(lines) == 3
 
 
 @pytest.mark.parametrize(

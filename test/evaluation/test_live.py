@@ -189,6 +189,9 @@ class TestLiveScores:
         scores.close()
         assert live.frames == offline.frames
         assert live.summary == offline.summary
+        assert live.details == offline.details
+        assert [p.title for p in live.worst] == [p.title for p in offline.worst]
+        assert [len(live.worst), len(live.best)] == [3, 3]
         assert live.summary.unpredicted_frames == 1 and len(live.pictures) == 2
         assert list(tmp_path.glob("tmp*")) == []
 

@@ -125,7 +125,8 @@ def test_report_files_agree_with_each_other(make_bag, tmp_path):
     assert "a &lt;test&gt; &amp; more" in html
     assert f"{model['abs_rel']:.4f}" in html
     assert "http" not in html.replace("http-equiv", "")
-    assert html.count("data:image/png;base64,") == 3
+    # Of the four frames one is drawn, three are the worst and one is the best.
+    assert html.count("data:image/jpeg;base64,") == 4 * 5
     assert scores["provenance"]["recording"] == "bag"
     assert scores["protocol"]["cap_m"] == 80.0
 

@@ -9,9 +9,11 @@ import pytest
 from mono_depth_ros.evaluation.plots import (
     Line,
     Step,
+    bar_plot,
     histogram,
     legend,
     line_plot,
+    log_plot,
     step_plot,
     ticks,
 )
@@ -87,3 +89,23 @@ def test_steps_are_as_wide_as_their_bins_and_endless_ones_end():
 def test_names_are_escaped():
     assert "a&lt;b" in legend(["a<b"])
     assert "&lt;s&gt;" in line_plot([], "<s>", "y")
+
+
+def test_log_plot_spaces_factors_evenly_and_scales_its_bars():
+    shares = [(1.0, 10.0, 0.75), (10.0, 100.0, 0.25)]
+    line = Line([1.0, 10.0, 100.0], [0.5, -0.5, 0.0])
+    svg = log_plot([line], shares, "true depth, m", "relative error")
+    ((a, b, c),) = points(svg)
+    assert b[0] - a[0] == pytest.approx(c[0] - b[0], abs=0.2)
+    tall, low = (float(bar.get("height")) for bar in parsed(svg).iter(f"{SVG}rect"))
+    assert tall == pytest.approx(3 * low, abs=0.2)
+    labels = [text.text for text in parsed(svg).iter(f"{SVG}text")]
+    assert [text for text in ("1", "2", "5", "10", "20", "50", "100") if text in labels] == [
+        *("1", "2", "5", "10", "20", "50", "100")
+    ]
+
+
+def test_bar_plot_keeps_proportions():
+    svg = bar_plot([1.0, 4.0], [-1.0, 0.0, 1.0], "error", "pixels, %")
+    low, tall = (float(bar.get("height")) for bar in parsed(svg).iter(f"{SVG}rect"))
+    assert tall == pytest.approx(4 * low, abs=0.2)

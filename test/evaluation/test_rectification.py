@@ -62,6 +62,23 @@ def test_unknown_models_say_what_to_do(lens):
         distortion_maps(lens, CAMERA)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_coefficients_that_are_not_finite_are_refused(value):
+    with pytest.raises(CalibrationError, match="must be finite"):
+        distortion_maps(("plumb_bob", (0.1, value, 0.0, 0.0, 0.0)), CAMERA)
+
+
+def test_a_broken_camera_info_does_not_hide_later_lenses(tmp_path):
+    info = camera_info_message(3, "camera", CAMERA)
+    info.d[0] = 0.1
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_camera_info("/camera_info", 1, "camera", CAMERA)
+        writer.write_raw("/camera_info", "sensor_msgs/msg/CameraInfo", 2, b"\0\1")
+        writer.write_message("/camera_info", 3, info)
+    rectifier = Rectifier(tmp_path / "bag", "/camera_info")
+    assert rectifier.seen(CAMERA, 1).all() and not rectifier.seen(CAMERA, 3).all()
+
+
 def write_infos(path, lenses):
     with BagWriter(path) as writer:
         for number, (model, coefficients) in enumerate(lenses):

@@ -120,7 +120,7 @@ class TestLiveScores:
         assert facts["age_clock"] == "/clock" and -100 < facts["age_p50_ms"] < 10_000
         assert facts["messages_left_out"] == {}
         page = (tmp_path / "report" / "report.html").read_text()
-        assert "<h2>Live</h2>" in page and page.count("<figure>") == 2
+        assert ">Live</h2>" in page and page.count("<figure>") >= 2
 
 
 # Camera and LiDAR in one place and with one orientation.

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mono_depth_ros.decoding import require_whole_picture
+from mono_depth_ros.encoded_pictures import require_whole_picture
 from mono_depth_ros.errors import DataError, DecodingError
 from mono_depth_ros.geometry import Intrinsics
 from training.manifest import DepthFile, Manifest, Record

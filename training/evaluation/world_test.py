@@ -119,6 +119,8 @@ def _alike(
 
 def _rendered(kind: str, settings: dict[str, Any], scenes: int, folder: Path) -> Path:
     root, first = folder / f"test_v1_{kind}", settings["first_seed"]
+    if all((root / "rgb" / f"{index:06d}.png").exists() for index in range(scenes)):
+        return root
     write_dataset(
         root,
         kind,

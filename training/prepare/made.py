@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mono_depth_ros.decoding import PNG_START
+from mono_depth_ros.encoded_pictures import PNG_START
 
 _PNG_END = b"IEND\xaeB`\x82"
 
