@@ -63,7 +63,8 @@ def test_every_recipe_is_measured_without_its_data(path, tmp_path, capsys, monke
     monkeypatch.setattr(speed, "_BLOCKS", 1)
     monkeypatch.setattr(speed, "_WARM_UP", 1)
     light = path.stem.startswith("pwa_light")
-    overrides = tiny_run.overrides(tmp_path) if light else small(path.stem)
+    whole = "augmentation=[{op: resize}, {op: flip}]"
+    overrides = [*tiny_run.overrides(tmp_path), whole] if light else small(path.stem)
     assert main([str(path), *overrides, "--synthetic", "2", "--rounds", "1"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(f"{path.stem} on cpu") and "one batch kept" in printed
