@@ -345,6 +345,11 @@ def run_node(
         _spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RuntimeError as error:
+        # Up to Python 3.11 this is what an interruption inside a class body's __set_name__, of
+        # which importing PyTorch runs thousands, comes out as.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
     except MonoDepthError as error:
         get_logger("depth_node").fatal(str(error))
         return 1
