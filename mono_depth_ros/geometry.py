@@ -175,14 +175,11 @@ def project_points(
     )
 
 
-def points_to_depth(points_camera_m: FloatArray, camera: Intrinsics) -> npt.NDArray[np.float32]:
-    """Render points of the optical frame as a z-buffered sparse depth image.
-
-    Returns:
-        (H, W) float32 metres along the optical axis; the nearest point of each pixel, NaN where
-        none lands.
-    """
-    u_px, v_px, z_m = project_points(points_camera_m, camera)
+def project_into_image(
+    points_camera_m: FloatArray, camera: Intrinsics
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Project as `project_points` does; return only the points that land in the image."""
+    u_px, v_px, depth_m = project_points(points_camera_m, camera)
     with np.errstate(invalid="ignore"):
         inside = (
             (u_px >= -0.5)
@@ -190,10 +187,27 @@ def points_to_depth(points_camera_m: FloatArray, camera: Intrinsics) -> npt.NDAr
             & (v_px >= -0.5)
             & (v_px < camera.height - 0.5)
         )
-    columns = np.floor(u_px[inside] + 0.5).astype(np.int64)
-    rows = np.floor(v_px[inside] + 0.5).astype(np.int64)
+    return u_px[inside], v_px[inside], depth_m[inside]
+
+
+def pixels_of(
+    u_px: FloatArray, v_px: FloatArray
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows and columns (N,) of the pixels that positions belong to."""
+    return np.floor(v_px + 0.5).astype(np.int64), np.floor(u_px + 0.5).astype(np.int64)
+
+
+def points_to_depth(points_camera_m: FloatArray, camera: Intrinsics) -> npt.NDArray[np.float32]:
+    """Render points of the optical frame as a z-buffered sparse depth image.
+
+    Returns:
+        (H, W) float32 metres along the optical axis; the nearest point of each pixel, NaN where
+        none lands.
+    """
+    u_px, v_px, z_m = project_into_image(points_camera_m, camera)
+    rows, columns = pixels_of(u_px, v_px)
     depth_m = np.full(camera.height * camera.width, np.inf, np.float32)
-    np.minimum.at(depth_m, rows * camera.width + columns, z_m[inside].astype(np.float32))
+    np.minimum.at(depth_m, rows * camera.width + columns, z_m.astype(np.float32))
     depth_m[np.isinf(depth_m)] = np.nan
     return depth_m.reshape(camera.height, camera.width)
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +20,7 @@ from mono_depth_ros.evaluation.extracted import (
     SUMMARY,
     file_name,
 )
+from mono_depth_ros.evaluation.folders import replacing_folder
 from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS
 from mono_depth_ros.evaluation.pipeline import EvaluationConfig, reference_depth
@@ -108,7 +106,7 @@ def extract_bag(
         raise DataError(f"{out} exists and is not empty; choose another folder")
     recording = Recording(bag, replace(config.frames, accept_damaged=True))
     recording.pairs = recording.pairs[:: config.every]
-    with _appearing(out) as folder:
+    with replacing_folder(out) as folder:
         extraction = _Extraction(folder, recording, config)
         for frame in track(recording.frames(), len(recording.pairs)):
             extraction.add(frame)
@@ -117,6 +115,9 @@ def extract_bag(
             raise _nothing_written(recording, summary)
         about = _about(recording, config, summary)
         (folder / SUMMARY).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        # What somebody put there meanwhile is not replaced.
+        if out.exists():
+            out.rmdir()
     if recording.damage:
         raise BagError(f"{recording.damage}; {out} holds the {summary.written} frames before it")
     return summary
@@ -185,26 +186,6 @@ class _Extraction:
         }
         with (self._folder / FRAMES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """Yield a folder to fill, which becomes `out` when the block succeeds."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=f".{out.name}.unfinished-", dir=out.parent))
-        try:
-            # Not the temporary folder itself, which only its owner may read.
-            folder = workplace / "extract"
-            folder.mkdir()
-            yield folder
-            if out.exists():
-                out.rmdir()
-            folder.rename(out)
-        finally:
-            shutil.rmtree(workplace, ignore_errors=True)
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror}; choose another folder") from error
 
 
 def _glance(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

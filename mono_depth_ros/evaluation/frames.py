@@ -29,7 +29,7 @@ from mono_depth_ros.errors import (
 from mono_depth_ros.evaluation.association import match_nearest
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS, scan_headers
 from mono_depth_ros.evaluation.rectification import Rectifier
-from mono_depth_ros.evaluation.rig import Rig
+from mono_depth_ros.evaluation.rig import Rig, make_rig
 from mono_depth_ros.evaluation.sequence import MessageSequence
 from mono_depth_ros.evaluation.sweeps import Sweep, nearest_sweeps
 from mono_depth_ros.geometry import Intrinsics
@@ -147,6 +147,7 @@ class Recording:
         self.pairs = self._match(image_ns, truth_ns)
         self._stamps = image_ns, truth_ns
         self._camera_stamps = np.array(sorted(self._cameras), np.int64)
+        self._truth_frame = headers.truths.frame
         self.rig = self._make_rig() if config.truth == "lidar" else None
         self.camera_from_lidar = (
             None if self.rig is None else self.rig.camera_from_lidar(self._first_ns)
@@ -237,11 +238,11 @@ class Recording:
     def _sweep(self, position: int, truths: MessageSequence) -> Sweep:
         if position not in self._sweeps:
             message = truths.message(position)
-            frame, usual = self._headers.truths.frames[position], self._headers.truths.frame
-            if frame != usual:
+            frame = self._headers.truths.frames[position]
+            if frame != self._truth_frame:
                 raise CalibrationError(
-                    f"its cloud is in frame {frame!r}, most of {self.topics.truth} in {usual!r}; "
-                    "let one LiDAR publish there"
+                    f"its cloud is in frame {frame!r}, most of {self.topics.truth} in "
+                    f"{self._truth_frame!r}; let one LiDAR publish there"
                 )
             points_m, times_ns = point_cloud_to_xyz_and_time(message)
             self._sweeps[position] = Sweep(self._stamps[1][position], points_m, times_ns)
@@ -290,17 +291,9 @@ class Recording:
         return self._stamps[0][int(self.pairs[0][0])]
 
     def _make_rig(self) -> Rig:
-        config, poses = self._config, self._headers.poses
-        transforms, lidar = poses.transforms, self._headers.truths.frame
-        if config.odometry_topic or not transforms.fixed_above(lidar):
-            poses.use_odometry()
-        rig = Rig(
-            transforms,
-            self._headers.camera_frame,
-            lidar,
-            config.camera_from_lidar,
-            config.fixed_frame,
-            self._first_ns,
+        config, headers = self._config, self._headers
+        rig = make_rig(
+            headers.poses, config, headers.camera_frame, self._truth_frame, self._first_ns
         )
         if config.sweeps > 1 and not rig.fixed_frame:
             raise BagError(

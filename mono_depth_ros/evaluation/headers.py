@@ -113,9 +113,8 @@ def scan_headers(path: Path, config: FrameConfig) -> Headers:
             depth_truth=config.truth == "depth",
         )
         headers = Headers(topics, reader.topics[topics.image] == COMPRESSED_IMAGE)
-        moving = [topic for topic, kind in reader.topics.items() if kind == TRANSFORMS]
-        odometry = _odometry_topics(reader, config)
-        wanted = {topics.image, topics.camera_info, topics.truth, *moving, *odometry}
+        transforms, odometry = pose_topics(reader, config)
+        wanted = {topics.image, topics.camera_info, topics.truth, *transforms, *odometry}
         for topic, msgtype, log_time_ns, cdr in _until_damage(reader, wanted, headers, config):
             if topic == topics.image:
                 headers.images.add(cdr, log_time_ns)
@@ -126,8 +125,42 @@ def scan_headers(path: Path, config: FrameConfig) -> Headers:
                 stamp_ns = headers.infos.add(cdr, log_time_ns)
                 headers.cameras[stamp_ns] = _camera(reader, topic, msgtype, cdr, config.rectified)
             else:
-                _add_pose(headers.poses, reader, (topic, msgtype, cdr), topic in odometry)
+                add_pose(headers.poses, reader, (topic, msgtype, cdr), topic in odometry)
     return headers
+
+
+def pose_topics(reader: BagReader, config: FrameConfig) -> tuple[list[str], list[str]]:
+    """Return the topics of transforms and those of odometry, none of these if there are several.
+
+    Raises:
+        BagError: the odometry that the configuration names is not there.
+    """
+    transforms = [topic for topic, kind in reader.topics.items() if kind == TRANSFORMS]
+    found = [topic for topic, kind in reader.topics.items() if kind == ODOMETRY]
+    if config.odometry_topic:
+        if config.odometry_topic not in found:
+            raise BagError(
+                f"{reader.path} has no {ODOMETRY} on {config.odometry_topic}; it has "
+                f"{', '.join(sorted(found)) or 'none at all'}"
+            )
+        return transforms, [config.odometry_topic]
+    only = len(found) == 1 and config.fixed_frame != "none"
+    return transforms, found if only else []
+
+
+def add_pose(
+    poses: Poses, reader: BagReader, record: tuple[str, str, bytes], is_odometry: bool
+) -> None:
+    """Add a (topic, type, CDR) of `pose_topics`; one that cannot be decoded is left out."""
+    try:
+        message = reader.decode(*record)
+    except BagError as error:
+        poses.leave_out(error)
+    else:
+        if is_odometry:
+            poses.add_odometry(message)
+        else:
+            poses.add_transforms(message, static=record[0].endswith("tf_static"))
 
 
 def read_header(cdr: bytes) -> tuple[int, str]:
@@ -210,30 +243,3 @@ def _camera(
         return camera_info_to_intrinsics(reader.decode(topic, msgtype, cdr), rectified=rectified)
     except (BagError, *FRAME_ERRORS) as error:
         return error
-
-
-def _add_pose(
-    poses: Poses, reader: BagReader, record: tuple[str, str, bytes], is_odometry: bool
-) -> None:
-    try:
-        message = reader.decode(*record)
-    except BagError as error:
-        poses.leave_out(error)
-    else:
-        if is_odometry:
-            poses.add_odometry(message)
-        else:
-            poses.add_transforms(message, static=record[0].endswith("tf_static"))
-
-
-def _odometry_topics(reader: BagReader, config: FrameConfig) -> list[str]:
-    """Return the topic to take poses from, none if there are several."""
-    found = [topic for topic, kind in reader.topics.items() if kind == ODOMETRY]
-    if config.odometry_topic:
-        if config.odometry_topic not in found:
-            raise BagError(
-                f"{reader.path} has no {ODOMETRY} on {config.odometry_topic}; it has "
-                f"{', '.join(sorted(found)) or 'none at all'}"
-            )
-        return [config.odometry_topic]
-    return found if len(found) == 1 and config.fixed_frame != "none" else []

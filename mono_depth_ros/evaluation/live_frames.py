@@ -20,8 +20,8 @@ from mono_depth_ros.decoding import (
 from mono_depth_ros.decoding_times import point_cloud_to_xyz_and_time
 from mono_depth_ros.errors import BagError, CalibrationError, MonoDepthError
 from mono_depth_ros.evaluation.frames import Frame, FrameConfig
-from mono_depth_ros.evaluation.live_rig import RecentPoses, live_rig
-from mono_depth_ros.evaluation.rig import Poses, Rig
+from mono_depth_ros.evaluation.live_rig import RecentPoses
+from mono_depth_ros.evaluation.rig import Poses, Rig, make_rig
 from mono_depth_ros.evaluation.streaming import Match
 from mono_depth_ros.evaluation.sweeps import Sweep
 from mono_depth_ros.geometry import Intrinsics
@@ -106,7 +106,7 @@ class FrameBuilder:
             poses = self._poses if isinstance(self._poses, Poses) else self._poses.poses
             camera = match.image.frame_id or camera_frame
             lidar = match.truth.frame_id
-            self._rig = live_rig(poses, self._config, camera, lidar, match.stamp_ns)
+            self._rig = make_rig(poses, self._config, camera, lidar, match.stamp_ns)
 
     def frame(self, match: Match[Packet], camera: Intrinsics) -> Frame:
         """Decode image and truth.

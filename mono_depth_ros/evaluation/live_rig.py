@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mono_depth_ros.bags.reader import BagReader
-from mono_depth_ros.bags.topics import ODOMETRY, TRANSFORMS
 from mono_depth_ros.errors import BagError
 from mono_depth_ros.evaluation.frames import FrameConfig
-from mono_depth_ros.evaluation.rig import Poses, Rig
+from mono_depth_ros.evaluation.headers import add_pose, pose_topics
+from mono_depth_ros.evaluation.rig import Poses
 
 
 def read_poses(bag: str | Path, config: FrameConfig) -> Poses:
@@ -21,51 +21,16 @@ def read_poses(bag: str | Path, config: FrameConfig) -> Poses:
     """
     poses = Poses()
     with BagReader(bag) as reader:
-        transforms = [topic for topic, kind in reader.topics.items() if kind == TRANSFORMS]
-        odometry = [topic for topic, kind in reader.topics.items() if kind == ODOMETRY]
-        if config.odometry_topic:
-            odometry = [config.odometry_topic]
-        elif len(odometry) > 1 or config.fixed_frame == "none":
-            odometry = []
+        transforms, odometry = pose_topics(reader, config)
         topics = [*transforms, *odometry]
-        for topic, _, message in reader.messages(topics) if topics else ():
-            if topic in odometry:
-                poses.add_odometry(message)
-            else:
-                poses.add_transforms(message, static=topic.endswith("tf_static"))
+        for topic, msgtype, _, cdr in reader.raw_messages(topics) if topics else ():
+            add_pose(poses, reader, (topic, msgtype, cdr), topic in odometry)
     if not poses.transforms.frames and config.camera_from_lidar is None:
         raise BagError(
             f"{bag} holds no transform; record /tf_static, or set frames.camera_from_lidar in the "
             "configuration"
         )
     return poses
-
-
-def live_rig(
-    poses: Poses, config: FrameConfig, camera_frame: str, lidar_frame: str, stamp_ns: int
-) -> Rig:
-    """Return the rig that a recording with these poses would have.
-
-    Args:
-        poses: all that is known.
-        config: transform, fixed frame and odometry as set.
-        camera_frame: of the images.
-        lidar_frame: of the clouds.
-        stamp_ns: of the first matched image.
-
-    Raises:
-        BagError: camera and LiDAR are not connected.
-    """
-    if config.odometry_topic or not poses.transforms.fixed_above(lidar_frame):
-        poses.use_odometry()
-    return Rig(
-        poses.transforms,
-        camera_frame,
-        lidar_frame,
-        config.camera_from_lidar,
-        config.fixed_frame,
-        stamp_ns,
-    )
 
 
 class RecentPoses:

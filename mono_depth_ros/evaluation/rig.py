@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from mono_depth_ros.errors import BagError, CalibrationError, MonoDepthError
 from mono_depth_ros.evaluation.sweeps import Sweep, accumulate
 from mono_depth_ros.evaluation.transforms import Transforms, odometry_pose, transform_pose
 from mono_depth_ros.geometry import transform_from_quaternion
+
+if TYPE_CHECKING:
+    from mono_depth_ros.evaluation.frames import FrameConfig
 
 logger = logging.getLogger(__name__)
 
@@ -137,3 +140,32 @@ class Rig:
             tolerance_ns=_TOLERANCE_NS,
         )
         return np.asarray(accumulate(sweeps, lookup, stamp_ns), np.float32)
+
+
+def make_rig(
+    poses: Poses, config: FrameConfig, camera_frame: str, lidar_frame: str, stamp_ns: int
+) -> Rig:
+    """Return the rig of a recording or of live topics.
+
+    Odometry counts where it was asked for, or where /tf says nothing of motion.
+
+    Args:
+        poses: all that is known.
+        config: transform, fixed frame and odometry as set.
+        camera_frame: of the images.
+        lidar_frame: of the clouds.
+        stamp_ns: of the first matched image.
+
+    Raises:
+        BagError: camera and LiDAR are not connected, or the fixed frame and the LiDAR are not.
+    """
+    if config.odometry_topic or not poses.transforms.fixed_above(lidar_frame):
+        poses.use_odometry()
+    return Rig(
+        poses.transforms,
+        camera_frame,
+        lidar_frame,
+        config.camera_from_lidar,
+        config.fixed_frame,
+        stamp_ns,
+    )

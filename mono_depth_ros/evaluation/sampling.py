@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import ShapeError
-from mono_depth_ros.geometry import FloatArray, Intrinsics, project_points, transform_points
+from mono_depth_ros.geometry import (
+    FloatArray,
+    Intrinsics,
+    pixels_of,
+    project_into_image,
+    transform_points,
+)
 
 # Four neighbours whose depths differ by more lie on both sides of an edge.
 _LARGEST_RATIO = 1.1
@@ -36,7 +42,7 @@ def sample_depth(
         ShapeError: a position lies outside the image.
     """
     height, width = depth_m.shape
-    columns, rows = (np.floor(p + 0.5).astype(np.int64) for p in (u_px, v_px))
+    rows, columns = pixels_of(u_px, v_px)
     if np.any((columns < 0) | (columns >= width) | (rows < 0) | (rows >= height)):
         raise ShapeError(f"some of {len(columns)} positions lie outside the {height}x{width} image")
     nearest = np.asarray(depth_m, np.float64)[rows, columns]
@@ -86,12 +92,8 @@ def at_points(
         )
     finite = np.isfinite(points_lidar_m).all(axis=1)
     points = transform_points(camera_from_lidar, points_lidar_m[finite])
-    u_px, v_px, z_m = project_points(points, camera)
-    with np.errstate(invalid="ignore"):
-        inside = (u_px >= -0.5) & (u_px < camera.width - 0.5)
-        inside &= (v_px >= -0.5) & (v_px < camera.height - 0.5)
-    u_px, v_px, z_m = u_px[inside], v_px[inside], z_m[inside]
-    columns, rows = np.floor(u_px + 0.5).astype(np.int64), np.floor(v_px + 0.5).astype(np.int64)
+    u_px, v_px, z_m = project_into_image(points, camera)
+    rows, columns = pixels_of(u_px, v_px)
     # The one point of its pixel that the reference holds.
     kept = reference_m[rows, columns] == z_m.astype(np.float32)
     sampled = np.array(prediction_m, np.float64)

@@ -19,10 +19,11 @@ from mono_depth_ros.evaluation.live import (
     require_live,
 )
 from mono_depth_ros.evaluation.live_frames import RecentCameras
-from mono_depth_ros.evaluation.live_rig import RecentPoses, live_rig, read_poses
+from mono_depth_ros.evaluation.live_rig import RecentPoses, read_poses
 from mono_depth_ros.evaluation.live_timing import LiveTiming
 from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag, score_frame
 from mono_depth_ros.evaluation.protocols import PROTOCOLS, select_pixels
+from mono_depth_ros.evaluation.rig import make_rig
 from mono_depth_ros.evaluation.streaming import EVICTED, LATE, StreamMatcher
 
 MS = 1_000_000
@@ -236,18 +237,18 @@ def _tee(items, kept):
 class TestRig:
     def test_a_recording_without_images_will_do(self, make_bag):
         poses = read_poses(make_bag(), FrameConfig())
-        rig = live_rig(poses, FrameConfig(), "camera", "lidar", 0)
+        rig = make_rig(poses, FrameConfig(), "camera", "lidar", 0)
         offset_m = rig.camera_from_lidar(0)[:3, 3]
         np.testing.assert_allclose(offset_m, [-0.2, -0.1, -0.2], atol=1e-6)
         with pytest.raises(BagError, match="no transform between"):
-            live_rig(poses, FrameConfig(), "camera", "other", 0)
+            make_rig(poses, FrameConfig(), "camera", "other", 0)
 
     def test_a_recording_without_transforms_is_refused(self, make_bag):
         bag = make_bag(transforms=False)
         with pytest.raises(BagError, match="camera_from_lidar"):
             read_poses(bag, FrameConfig())
         given = FrameConfig(camera_from_lidar=(1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0))
-        rig = live_rig(read_poses(bag, given), given, "camera", "lidar", 0)
+        rig = make_rig(read_poses(bag, given), given, "camera", "lidar", 0)
         np.testing.assert_allclose(rig.camera_from_lidar(0)[:3, 3], [1, 2, 3])
 
     def test_topics_remember_all_static_and_the_latest_moving_transforms(self):

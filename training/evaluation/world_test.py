@@ -25,6 +25,8 @@ from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.world import make_scene, write_dataset
 from mono_depth_ros.world.dataset import DEPTH_SCALE
 from training.config import CHECKOUT
+from training.datasets.reader import decode_depth
+from training.manifest import DepthFile
 
 # No recipe trains or validates on scenes from here on.
 FIRST_TEST_SEED = 3_000_000
@@ -140,7 +142,7 @@ def _read(root: Path, index: int, intrinsics: list[float], scale: float) -> Test
     codes = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if codes is None:
         raise DataError(f"{path} is damaged; remove {root} and try again")
-    depth_m = np.where(codes > 0, codes.astype(np.float32) / np.float32(scale), np.float32(np.nan))
+    depth_m = decode_depth(np.asarray(codes, np.uint16), DepthFile(str(path), scale=scale))
     fx, fy, cx, cy = intrinsics
     camera = Intrinsics(fx, fy, cx, cy, rgb.shape[1], rgb.shape[0])
     return TestFrame(rgb, depth_m, camera)
