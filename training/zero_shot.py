@@ -19,6 +19,7 @@ from typing import get_args
 from mono_depth_ros.atomic import replacing
 from mono_depth_ros.checkpoint import CheckpointInfo
 from mono_depth_ros.errors import ConfigError, DataError, MonoDepthError
+from mono_depth_ros.evaluation.saved_report import json_ready
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 from training.config import CHECKOUT
 from training.evaluation.real_frames import RealSet, Scene, Use, load_sets
@@ -29,7 +30,6 @@ from training.evaluation.real_scores import (
     score_lines,
     score_real_frames,
 )
-from training.evaluation.report import json_ready
 
 FORMAT = 1
 _FRAMES = CHECKOUT / "config/evaluation/real_frames.yaml"

@@ -172,16 +172,17 @@ class Recording:
         with ExitStack() as stack:
             pairs = self.pairs.tolist()
             self._sweeps.clear()
-            wanted = {position for pair in pairs for position in self._truths_of(*pair)}
+            sweeps_of = [self._truths_of(*pair) for pair in pairs]
+            wanted = {position for positions in sweeps_of for position in positions}
             truths = stack.enter_context(MessageSequence(self.path, self.topics.truth, wanted))
             images = None
             if with_images:
                 images = stack.enter_context(
                     MessageSequence(self.path, self.topics.image, [image for image, _ in pairs])
                 )
-            for image, truth in pairs:
+            for (image, truth), positions in zip(pairs, sweeps_of, strict=True):
                 try:
-                    frame = self._frame(image, truth, images, truths)
+                    frame = self._frame(image, truth, positions, images, truths)
                 except FRAME_ERRORS as error:
                     self.leave_out(self._stamps[0][image], error)
                 else:
@@ -205,7 +206,12 @@ class Recording:
         )
 
     def _frame(
-        self, image: int, truth: int, images: MessageSequence | None, truths: MessageSequence
+        self,
+        image: int,
+        truth: int,
+        positions: list[int],
+        images: MessageSequence | None,
+        truths: MessageSequence,
     ) -> Frame:
         stamp_ns, truth_stamp_ns = self._stamps[0][image], self._stamps[1][truth]
         camera = self._camera_at(stamp_ns)
@@ -220,7 +226,7 @@ class Recording:
             if self._rectifier is not None:
                 depth_m = self._rectifier.depth(depth_m, camera, stamp_ns)
             return Frame(stamp_ns, truth_stamp_ns, rgb, camera, depth_m=depth_m, seen=seen)
-        sweeps = [self._sweep(position, truths) for position in self._truths_of(image, truth)]
+        sweeps = [self._sweep(position, truths) for position in positions]
         try:
             points_m = self.rig.cloud(sweeps, stamp_ns)
             camera_from_lidar = self.rig.camera_from_lidar(stamp_ns)

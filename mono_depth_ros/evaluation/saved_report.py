@@ -59,6 +59,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from mono_depth_ros.config import from_mapping, to_mapping
 from mono_depth_ros.errors import ConfigError, DataError
 from mono_depth_ros.evaluation.bootstrap import Interval
@@ -170,14 +172,17 @@ def write_frames(evaluation: Evaluation, path: Path) -> None:
 
 def json_text(record: Mapping[str, Any]) -> str:
     """Return a record as indented JSON; NaN becomes null, infinity a word."""
-    return json.dumps(_json_ready(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(json_ready(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _json_ready(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
+    """Replace what JSON cannot hold: NaN by null, infinity by a word, arrays by lists."""
     if isinstance(value, Mapping):
-        return {str(key): _json_ready(item) for key, item in value.items()}
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return json_ready(value.tolist())
     if isinstance(value, list | tuple):
-        return [_json_ready(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value

@@ -16,10 +16,10 @@ from mono_depth_ros.coloring import DepthColorizer
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.evaluation.pictures import overlay_depth
 from mono_depth_ros.evaluation.protocols import Protocol, score
+from mono_depth_ros.evaluation.report import padded
 from mono_depth_ros.files import write_rgb
 from mono_depth_ros.metrics import DepthErrors, mean_over_images
 from training.evaluation.real_frames import RealFrame, RealSet, Scene, Use, load_frames
-from training.evaluation.report import aligned as aligned_columns
 from training.evaluation.world import Predictor
 
 FloatArray = npt.NDArray[np.float32]
@@ -165,7 +165,7 @@ def score_lines(scores: Mapping[str, Sequence[SetScores]]) -> list[str]:
         rows += [_row(label, s, s.metric, s.aligned) for label, s in of_set.items()]
         label = f"constant {first.constant_m:.2f} m"
         rows.append(_row(label, first, first.constant, first.constant_aligned))
-    return aligned_columns(rows)
+    return padded(rows)
 
 
 def _score_set(

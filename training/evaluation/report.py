@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mono_depth_ros.atomic import replacing
 from mono_depth_ros.checkpoint import CheckpointInfo
 from mono_depth_ros.config import to_mapping
-from mono_depth_ros.evaluation.report import COLUMNS
+from mono_depth_ros.evaluation.report import COLUMNS, padded
+from mono_depth_ros.evaluation.saved_report import json_ready
 from mono_depth_ros.metrics import DepthErrors, DevkitErrors
 from training.evaluation.profiles import describe
 from training.evaluation.run import Evaluation
@@ -46,7 +45,7 @@ def evaluation_lines(evaluation: Evaluation, name: str) -> list[str]:
     rows = [["", "images", *(title for title, _ in COLUMNS.values())]]
     for scores in evaluation.profiles:
         rows += _profile_rows(scores, evaluation)
-    lines = [f"{name} on {manifest.dataset} ({manifest.layout})", *aligned(rows)]
+    lines = [f"{name} on {manifest.dataset} ({manifest.layout})", *padded(rows)]
     lines += _devkit_lines(evaluation)
     lines += _semantic_lines(evaluation)
     if evaluation.ordinal is not None:
@@ -133,7 +132,7 @@ def _devkit_lines(evaluation: Evaluation) -> list[str]:
         if scores.profile.protocol.missing == "devkit-fill":
             values = (getattr(scores.devkit, name) for name in _DEVKIT_COLUMNS)
             rows.append([scores.profile.name, *(_number(value, "{:.3f}") for value in values)])
-    return ["", "in the units of KITTI's leaderboard", *aligned(rows)] if rows[1:] else []
+    return ["", "in the units of KITTI's leaderboard", *padded(rows)] if rows[1:] else []
 
 
 def _semantic_lines(evaluation: Evaluation) -> list[str]:
@@ -187,28 +186,3 @@ def _cells(errors: DepthErrors | DevkitErrors) -> list[str]:
 
 def _number(value: float, form: str) -> str:
     return _MISSING if isinstance(value, float) and math.isnan(value) else form.format(value)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Pad the cells of a table, the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def json_ready(value: Any) -> Any:
-    """Replace what JSON cannot hold: NaN by null, infinity by a word, arrays by lists."""
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return json_ready(value.tolist())
-    if isinstance(value, list | tuple):
-        return [json_ready(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf"
-    return value
