@@ -68,7 +68,7 @@ def test_held_out_scenes_score_better_than_one_depth_for_all(name):
     predictor = DepthPredictor.load(name, InferenceConfig(device="cpu"))
     scores = score_on_world(predictor, name.rpartition("_")[2], SAMPLE)
     assert scores.model.abs_rel < 0.8 * scores.constant.abs_rel
-    assert scores.model.rmse_log < 0.9 * scores.constant.rmse_log
+    assert scores.model.rmse_log < 0.8 * scores.constant.rmse_log
     assert scores.model.delta1 > scores.constant.delta1
     kind = name.rpartition("_")[2]
     told = predictor.info.scores.get(f"world_test_v1_{kind}_first_{SAMPLE}.abs_rel")
