@@ -188,6 +188,8 @@ class TrainConfig:
         initial_checkpoint: the run starts from these weights (ACAN's second stage, Look Deeper's
             fine-tuned structure): a shipped name or a file of the same network; empty for none.
         initial_checkpoint_except: starts of the names of parameters that stay random then.
+        initial_encoder: the encoder alone starts from this checkpoint's, which may be of another
+            network of ours with the same backbone and width; empty for none.
         view: what validation and evaluation give the network; null resizes the full frame to the
             network's image size.
         augmentation: steps from the full training image to the network's, in order; see
@@ -218,6 +220,7 @@ class TrainConfig:
     backbone_weights: str = NONE
     initial_checkpoint: str = ""
     initial_checkpoint_except: tuple[str, ...] = ()
+    initial_encoder: str = ""
     view: ViewConfig | None = None
     augmentation: tuple[dict[str, Any], ...] = ()
     batch_size: int = 8
@@ -242,6 +245,12 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be positive, got {value}")
         if self.validate_every < 0:
             raise ConfigError(f"validate_every must not be negative, got {self.validate_every}")
+        starts = (self.backbone_weights != NONE, self.initial_checkpoint, self.initial_encoder)
+        if sum(map(bool, starts)) > 1:
+            raise ConfigError(
+                "backbone_weights, initial_checkpoint and initial_encoder all say where the encoder "
+                "starts; set one of them"
+            )
         if self.batch_size % self.accumulate:
             raise ConfigError(
                 f"batch_size {self.batch_size} does not split into {self.accumulate} micro-batches"

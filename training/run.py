@@ -180,6 +180,8 @@ def _make_networks(config: TrainConfig, device: torch.device) -> tuple[DepthNetw
     network = create_model(preset.network, settings, config.backbone_weights)
     if config.initial_checkpoint:
         _start_from(config, network)
+    if config.initial_encoder:
+        _start_encoder_from(config.initial_encoder, network)
     exported = create_model(preset.network, settings).to(device)
     # Twice as fast as the default layout on CPUs and on tensor cores.
     network.to(device).to(memory_format=torch.channels_last)
@@ -193,15 +195,10 @@ def _make_networks(config: TrainConfig, device: torch.device) -> tuple[DepthNetw
 def _start_from(config: TrainConfig, network: DepthNetwork) -> None:
     """Fill the network with the weights of a checkpoint, but for those the recipe leaves out.
 
-    A relative path starts at the checkout, as all paths of recipes do.
-
     Raises:
         CheckpointError: see `load_network`, or its tensors do not fit.
     """
-    source = config.initial_checkpoint
-    if source.endswith(".safetensors"):
-        source = str(CHECKOUT / source)
-    given = load_network(source)[0].state_dict()
+    given = _load_start(config.initial_checkpoint).state_dict()
     left_out = config.initial_checkpoint_except
     state = network.state_dict()
     if left_out:
@@ -215,6 +212,28 @@ def _start_from(config: TrainConfig, network: DepthNetwork) -> None:
             f"initial_checkpoint {config.initial_checkpoint} does not fit "
             f"{type(network).__name__} with these settings: {error}"
         ) from error
+
+
+def _start_encoder_from(source: str, network: DepthNetwork) -> None:
+    """Fill the encoder with that of a checkpoint.
+
+    Raises:
+        CheckpointError: see `load_network`, or it has another backbone or width.
+    """
+    given = _load_start(source)
+    try:
+        network.encoder.load_state_dict(given.encoder.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"initial_encoder {source} has a {given.config.backbone} of width "
+            f"{given.config.backbone_width:g}, this network a {network.config.backbone} of width "
+            f"{network.config.backbone_width:g}; name a checkpoint with the same"
+        ) from error
+
+
+def _load_start(source: str) -> DepthNetwork:
+    """Load a shipped name or a file; a relative path starts at the checkout, as in all recipes."""
+    return load_network(str(CHECKOUT / source) if source.endswith(".safetensors") else source)[0]
 
 
 def _validation_loader(config: TrainConfig, data: RunData) -> DataLoader:

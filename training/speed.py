@@ -145,7 +145,8 @@ def synthetic_data(folder: Path, config: TrainConfig, images: int) -> TrainConfi
         )
     prepared = tuple(_write_pictures(folder, part, images, config) for part in data.prepared)
     data = replace(data, world=world, prepared=prepared)
-    return replace(config, data=data, initial_checkpoint="", backbone_weights=NONE)
+    fresh = {"initial_checkpoint": "", "initial_encoder": "", "backbone_weights": NONE}
+    return replace(config, data=data, **fresh)
 
 
 def _write_pictures(

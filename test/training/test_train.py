@@ -131,6 +131,33 @@ def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
         train(other, tmp_path / "third")
 
 
+def test_an_encoder_can_start_from_another_network(config, tmp_path):
+    """With a learning rate of 0 it stays PWA's in a network of another name."""
+    first = train(config, tmp_path / "first")
+    still = replace(config.optimizer, learning_rate=0.0)
+    other = replace(
+        config,
+        network="config/networks/asc_gcm_light.yaml",
+        network_settings={"backbone_width": 0.25, "image_size": {"height": 64, "width": 96}},
+        loss=from_mapping(ObjectiveConfig, {"silog": {}}),
+        optimizer=still,
+        initial_encoder=str(first),
+        steps=1,
+    )
+    train(other, tmp_path / "second")
+    a, b = load_network(first)[0], load_network(tmp_path / "second" / "last.safetensors")[0]
+    assert type(a) is not type(b)
+    for (name, parameter), mine in zip(
+        a.encoder.named_parameters(), b.encoder.parameters(), strict=True
+    ):
+        assert torch.equal(parameter, mine), name
+    wider = replace(other, network_settings={"backbone_width": 0.75})
+    with pytest.raises(CheckpointError, match=r"width 0\.25, this network a mobilenet_v2 of width 0"):
+        train(wider, tmp_path / "third")
+    with pytest.raises(ConfigError, match="set one of them"):
+        replace(other, initial_checkpoint=str(first))
+
+
 def test_loss_falls(config, tmp_path):
     """Twenty passes over sixteen images must beat the start clearly."""
     longer = replace(config, steps=60, validate_every=60, augmentation=({"op": "resize"},))
