@@ -245,11 +245,10 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be positive, got {value}")
         if self.validate_every < 0:
             raise ConfigError(f"validate_every must not be negative, got {self.validate_every}")
-        starts = (self.backbone_weights != NONE, self.initial_checkpoint, self.initial_encoder)
-        if sum(map(bool, starts)) > 1:
+        if self.initial_encoder and (self.initial_checkpoint or self.backbone_weights != NONE):
             raise ConfigError(
-                "backbone_weights, initial_checkpoint and initial_encoder all say where the encoder "
-                "starts; set one of them"
+                "initial_encoder, initial_checkpoint and backbone_weights all fill the encoder: "
+                "set initial_encoder alone or leave it out"
             )
         if self.batch_size % self.accumulate:
             raise ConfigError(

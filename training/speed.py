@@ -145,8 +145,8 @@ def synthetic_data(folder: Path, config: TrainConfig, images: int) -> TrainConfi
         )
     prepared = tuple(_write_pictures(folder, part, images, config) for part in data.prepared)
     data = replace(data, world=world, prepared=prepared)
-    fresh = {"initial_checkpoint": "", "initial_encoder": "", "backbone_weights": NONE}
-    return replace(config, data=data, **fresh)
+    config = replace(config, initial_checkpoint="", initial_encoder="", backbone_weights=NONE)
+    return replace(config, data=data)
 
 
 def _write_pictures(

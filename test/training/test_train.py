@@ -152,9 +152,9 @@ def test_an_encoder_can_start_from_another_network(config, tmp_path):
     ):
         assert torch.equal(parameter, mine), name
     wider = replace(other, network_settings={"backbone_width": 0.75})
-    with pytest.raises(CheckpointError, match=r"width 0\.25, this network a mobilenet_v2 of width 0"):
+    with pytest.raises(CheckpointError, match=r"width 0\.25, this network .* width 0\.75"):
         train(wider, tmp_path / "third")
-    with pytest.raises(ConfigError, match="set one of them"):
+    with pytest.raises(ConfigError, match="initial_encoder alone"):
         replace(other, initial_checkpoint=str(first))
 
 
