@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def _card(
     yield from (
         f"# {info.name}",
         "",
-        "Trained on a procedural world alone, from random weights.",
+        f"Trained on a procedural world alone, {_start_of(recipe)}.",
         "",
         "| | |",
         "|---|---|",
@@ -157,6 +158,14 @@ def _card(
         yield "A handful of frames; sets for choosing may have decided between checkpoints."
         yield from ("", "```", *score_lines({info.name: real}), "```", "")
     yield from ("## Not good for", "", *(f"* {line}" for line in _NOT_FOR[kind]))
+
+
+def _start_of(recipe: Mapping[str, Any]) -> str:
+    if source := recipe.get("initial_checkpoint"):
+        return f"from the weights of {Path(source).stem}"
+    if source := recipe.get("initial_encoder"):
+        return f"the encoder from that of {Path(source).stem}, the rest from random weights"
+    return "from random weights"
 
 
 def _milliseconds(predictor: DepthPredictor, kind: str) -> float:
