@@ -2,7 +2,8 @@
 
 A RUN is a scores.json of `python -m training.evaluate --out`, or a folder that holds such files;
 `training.scored` says which rows it belongs to. Below our figures stands how they came about. What
-nobody ran stays blank, and what the paper does not print, too.
+nobody ran stays blank, and what the paper does not print, too. With `--study DIR` the results of
+`training.study` on the procedural world, and what they say of each claim, come behind them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from mono_depth_ros.errors import ConfigError, MonoDepthError
 from training.scored import PLACES, Match, Place, Run, matches, read_runs
 from training.studies import Study, StudyRow, load_studies
+from training.study_claims import read_results, study_lines
 
 NOT_RUN, NOT_PRINTED, NOT_SCORED = "not run", "not printed", "not scored"
 
@@ -182,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="scores.json or folder")
     parser.add_argument("--table", default="", help="only tables whose title contains this")
+    parser.add_argument("--study", type=Path, metavar="DIR", help="results of training.study")
     options = parser.parse_args(arguments)
     try:
         studies = list(load_studies().values())
@@ -192,6 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"no table {options.table!r} among: {titles}")
         for study in chosen:
             sys.stdout.write("\n".join(table_lines(results, study)) + "\n\n")
+        if options.study is not None:
+            found = read_results(options.study)
+            sys.stdout.write("\n".join(study_lines(found, chosen)) + "\n")
     except MonoDepthError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

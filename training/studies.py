@@ -55,6 +55,21 @@ class StudyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What a table says, as a comparison of two of its rows.
+
+    Attributes:
+        says: in words.
+        better: name of the row that the paper finds better.
+        than: name of the other row.
+    """
+
+    says: str
+    better: str
+    than: str
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """Content of a file in config/studies.
 
@@ -66,6 +81,9 @@ class Study:
         rows: in the paper's order.
         settings: of the network, for all rows, on top of the recipe's.
         loss: sections of `ObjectiveConfig`, for all rows; empty takes the recipe's.
+        on_world: key of a row → settings that it has on the procedural world on top of its own,
+            for `training.study`; null trains all rows with their own.
+        claims: what the table is there to show.
     """
 
     name: str
@@ -75,6 +93,8 @@ class Study:
     rows: tuple[StudyRow, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)
+    on_world: dict[str, Any] | None = None
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         keys = [row.key for row in self.rows]
@@ -83,6 +103,13 @@ class Study:
         unknown = {row.start_from for row in self.rows} - {"", *(row.name for row in self.rows)}
         if unknown:
             raise ConfigError(f"{self.table} has no row {', '.join(unknown)} to start from")
+        compared = {name for claim in self.claims for name in (claim.better, claim.than)}
+        for name in sorted(compared - {row.name for row in self.rows}):
+            raise ConfigError(
+                f"{self.table} claims something of {name!r}, which is none of its rows"
+            )
+        for key in sorted(set(self.on_world or {}) - set(keys)):
+            raise ConfigError(f"{self.table} has no row {key!r} for the procedural world")
 
     def row(self, name: str) -> StudyRow:
         """Return a row by its name or its key.
@@ -142,7 +169,7 @@ def study_recipe(study: Study, row: StudyRow, dataset: str = "") -> dict[str, An
     dataset = dataset or next(iter(recipes))
     if dataset not in recipes:
         raise ConfigError(f"{study.name} has no data set {dataset!r}; it has {', '.join(recipes)}")
-    recipe = _merged(_read(RECIPES / f"{recipes[dataset]}.yaml"), row.changes)
+    recipe = merged(_read(RECIPES / f"{recipes[dataset]}.yaml"), row.changes)
     recipe["name"] = study.run_name(row, dataset)
     changed = {**study.settings, **row.settings}
     recipe["network_settings"] = {**recipe.get("network_settings", {}), **changed}
@@ -159,13 +186,13 @@ def _read(path: Path) -> dict[str, Any]:
     return load_yaml(path)
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` with the settings of `changes` in their sections."""
     result = dict(values)
     for key, value in changes.items():
         inner = result.get(key)
         both = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(inner, value) if both else value  # type: ignore[arg-type]
+        result[key] = merged(inner, value) if both else value  # type: ignore[arg-type]
     return result
 
 
