@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -157,14 +158,34 @@ def _size(frame: Frame) -> tuple[int, int]:
 
 def _look(frame: Frame, following: Frame | None, moved: bool) -> tuple[float, Measured | None]:
     """Return the factor to metres and, of a frame with a cloud, its edges."""
+    factor = unit_factor(_distances_m(frame))
     if frame.depth_m is not None:
-        return unit_factor(frame.depth_m), None
+        return factor, None
     if frame.lidar_points_m is None or frame.camera_from_lidar is None or frame.rgb is None:
         raise BagError("a diagnosis needs frames with an image, and LiDAR points or a depth image")
-    factor = unit_factor(np.linalg.norm(frame.lidar_points_m, axis=1))
     if factor != 1.0:
         frame = replace(frame, lidar_points_m=frame.lidar_points_m * np.float32(factor))
     return factor, measure(frame, following, moved=moved)
+
+
+def unit_warning(frames: Iterable[Frame], max_frames: int = 20) -> str:
+    """Return the warning about the unit of truths, of the first frames; empty if none is due.
+
+    Raises:
+        BagError: a frame has no truth.
+    """
+    factors = [unit_factor(_distances_m(frame)) for frame in islice(frames, max_frames)]
+    factor = float(np.median(factors)) if factors else 1.0
+    return "" if factor == 1.0 else _unit_warning(factor)
+
+
+def _distances_m(frame: Frame) -> npt.NDArray[np.floating]:
+    """Return the distances of a frame's truth, as if they were metres."""
+    if frame.depth_m is not None:
+        return frame.depth_m
+    if frame.lidar_points_m is None:
+        raise BagError("a diagnosis needs frames with LiDAR points or a depth image")
+    return np.linalg.norm(frame.lidar_points_m, axis=1)
 
 
 def unit_factor(distances: npt.NDArray[np.floating]) -> float:

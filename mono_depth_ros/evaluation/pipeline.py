@@ -16,7 +16,7 @@ from mono_depth_ros.bags.topics import Topics
 from mono_depth_ros.errors import BagError, ConfigError
 from mono_depth_ros.evaluation.bootstrap import Interval
 from mono_depth_ros.evaluation.details import Details, DetailSums
-from mono_depth_ros.evaluation.diagnosis import Diagnosis, SetupCheck
+from mono_depth_ros.evaluation.diagnosis import Diagnosis, SetupCheck, unit_warning
 from mono_depth_ros.evaluation.extremes import Extremes
 from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS
@@ -270,17 +270,18 @@ def median_reference(recording: Recording, config: EvaluationConfig) -> float:
     """Return the median of all reference depths that the protocol counts, to 0.01 %.
 
     Raises:
-        BagError: there is none, which mostly means a wrong transform or camera.
+        BagError: there is none, which mostly means a wrong transform, camera or unit.
     """
     median = ReferenceMedian(config.protocol)
     for frame in recording.frames(with_images=False):
         median.add(reference_depth(frame, config))
     constant_m = median.value()
     if constant_m is None:
+        unit = unit_warning(recording.frames(with_images=False))
         raise BagError(
             f"no depth of {recording.topics.truth} falls into the scored part of an image of "
-            f"{recording.topics.image}; check the profile's window and the transform between "
-            "camera and LiDAR"
+            f"{recording.topics.image}; "
+            + (unit or "check the profile's window and the transform between camera and LiDAR")
         )
     return constant_m
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rewritten_bags import IMAGE, INFO, LIDAR, rewrite
 from wall_scene import CAMERA, PERIOD_NS, START_NS, wall_depth
 
 from mono_depth_ros.bags.messages import TYPESTORE, camera_info_message
@@ -22,7 +23,6 @@ from mono_depth_ros.evaluation.report import write_report
 
 CONFIG = EvaluationConfig(occlusion="none", range_bins_m=(0.0, 10.0), pictures=0)
 PIXELS = CAMERA.width * CAMERA.height
-IMAGE, INFO, LIDAR = "/camera/image_raw", "/camera/camera_info", "/lidar/points"
 
 
 def ten_percent_far(rgb, camera):
@@ -38,19 +38,6 @@ def report_of(bag, out, config=CONFIG):
     scores = json.loads((out / "report" / "scores.json").read_text())
     numbers = [(frame.stamp_ns - START_NS) / PERIOD_NS for frame in evaluation.frames]
     return numbers, scores, page.read_text()
-
-
-def rewrite(bag, out, change):
-    """Write a bag anew; `change(topic, number, message)` returns the message, changed, or None."""
-    counts: dict[str, int] = {}
-    with BagReader(bag) as reader, BagWriter(out) as writer:
-        for topic, log_time_ns, message in reader.messages():
-            number = counts.get(topic, 0)
-            counts[topic] = number + 1
-            changed = change(topic, number, message)
-            if changed is not None:
-                writer.write_message(topic, log_time_ns, changed)
-    return out
 
 
 def position_after(data, topic_number, cdr):
