@@ -82,7 +82,7 @@ def process_bag(
         Number of frames by outcome: `written`, and one key per reason for a dropped frame.
 
     Raises:
-        BagError: the input is unreadable, damaged (what lies before the damage is written first)
+        BagError: the input is unreadable, damaged (what can be read is written first)
             or lacks a topic; the output exists or cannot be written.
     """
     config = config or ProcessConfig()
@@ -102,7 +102,7 @@ def process_bag(
                     outcome = _process(image, log_time_ns, cameras, predictor, output)
                     outcomes[outcome] += 1
     if records.damage is not None:
-        raise BagError(f"{records.damage}; {out} holds the {outcomes['written']} frames before it")
+        raise BagError(f"{records.damage}; {out} holds {outcomes['written']} readable frames")
     return outcomes
 
 
@@ -207,7 +207,7 @@ def _process(
 
 
 def _readable(reader: BagReader, topic: str) -> Iterator[tuple[str, int, Any]]:
-    """Yield the messages before the damage, if there is any."""
+    """Yield the messages that can be read of a damaged recording, too."""
     try:
         yield from reader.messages([topic])
     except BagError as error:

@@ -57,7 +57,8 @@ class BagReader:
 
     Opens a rosbag2 folder (with or without metadata.yaml), a lone .mcap or .db3, or a ROS 1 .bag.
     ROS 1 messages are converted to CDR and to the attribute names of ROS 2. A damaged mcap or .db3
-    gives every complete message before the damage and then a BagError.
+    gives every complete message before the damage; the files of a split recording that follow it
+    are read all the same; a BagError that names all damage comes last.
 
     Args:
         path: the folder or file.
@@ -110,7 +111,8 @@ class BagReader:
             topics: names to read; None reads all.
 
         Raises:
-            BagError: a topic is not in the bag, a message cannot be decoded, or the bag is damaged.
+            BagError: a topic is not in the bag or a message cannot be decoded; or, after all that
+                can be read, the bag is damaged.
         """
         for connection, log_time_ns, cdr in self._records(topics):
             try:
@@ -146,8 +148,14 @@ class BagReader:
             raise BagError(
                 f"{self.path} has no topic {', '.join(unknown)}; it has {describe(self.topics)}"
             )
+        damage: list[BagError] = []
         for part in self._parts:
-            yield from part.messages(topics)
+            try:
+                yield from part.messages(topics)
+            except BagError as error:
+                damage.append(error)
+        if damage:
+            raise BagError("; ".join(map(str, damage))) from damage[0]
 
 
 def describe(topics: dict[str, str]) -> str:
@@ -232,17 +240,49 @@ class _StreamPart:
         """Hold nothing open between reads."""
 
 
+class _LostPart:
+    """A file of a split recording of which nothing can be read."""
+
+    def __init__(self, error: BagError) -> None:
+        self.error = error
+        self.connections: list[Connection] = []
+
+    def messages(self, _topics: Collection[str] | None) -> Iterator[tuple[Connection, int, bytes]]:
+        raise self.error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def _open_parts(path: Path, decoder: MessageDecoder) -> list[_Part]:
     if not path.exists():
         raise BagError(f"no bag at {path}; pass a rosbag2 folder, a .mcap, a .db3 or a ROS 1 .bag")
     if path.is_file():
         return [_open_file(path, decoder)]
+    files = _storage_files(path)
+    # Damage in one of several files must not end the reading of the others.
+    alone = len(files) == 1 or any(file.suffix not in _STORAGE_SUFFIXES for file in files)
     try:
-        if (path / "metadata.yaml").exists():
+        if alone and (path / "metadata.yaml").exists():
             return [_open_rosbags(path, decoder)]
     except BagError as error:
         logger.warning("%s; reading its storage files one by one", error)
-    return [_open_file(file, decoder) for file in _storage_files(path)]
+    parts = [_open_split(file, decoder) for file in files]
+    lost = [part for part in parts if isinstance(part, _LostPart)]
+    if len(lost) == len(parts):
+        raise lost[0].error
+    return parts
+
+
+def _open_split(file: Path, decoder: MessageDecoder) -> _Part:
+    try:
+        if not file.exists():
+            raise BagError(
+                f"{file.parent} lacks {file.name}, which its metadata.yaml lists; copy it too"
+            )
+        return _open_file(file, decoder)
+    except BagError as error:
+        return _LostPart(error)
 
 
 def _storage_files(folder: Path) -> list[Path]:
@@ -255,11 +295,6 @@ def _storage_files(folder: Path) -> list[Path]:
         found = [file for file in folder.iterdir() if file.suffix in _STORAGE_SUFFIXES]
         # name_10.mcap comes after name_9.mcap.
         files = sorted(found, key=lambda file: [int(n) for n in re.findall(r"\d+", file.stem)])
-    missing = [file.name for file in files if not file.exists()]
-    if missing:
-        raise BagError(
-            f"{folder} lacks {', '.join(missing)}, which its metadata.yaml lists; copy them too"
-        )
     if not files:
         raise BagError(
             f"{folder} is no bag: it holds no metadata.yaml and no .mcap, .db3 or .bag file"

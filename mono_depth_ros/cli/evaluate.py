@@ -92,7 +92,7 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refuse-damaged",
         action="store_true",
-        help="end with an error if BAG is damaged, instead of scoring what lies before the damage",
+        help="end with an error if BAG is damaged, instead of scoring what can be read",
     )
     parser.add_argument("--tolerance-ms", type=float, help="largest stamp distance (default: 50)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     summary = evaluation.summary
     sys.stdout.write("\n".join(score_lines(evaluation)) + "\n")
     if evaluation.recording.damage:
-        sys.stdout.write(f"scored up to its damage only: {evaluation.recording.damage}\n")
+        sys.stdout.write(f"scored what can be read: {evaluation.recording.damage}\n")
     for warning in evaluation.diagnosis.warnings if evaluation.diagnosis else ():
         sys.stdout.write(f"WARNING: {warning}\n")
     left_out = summary.unreadable_frames

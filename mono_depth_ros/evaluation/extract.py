@@ -97,7 +97,7 @@ def extract_bag(
 
     Raises:
         BagError: the recording is unreadable or lacks something, none of its frames can be used,
-            or it is damaged: then the folder holds what lies before the damage.
+            or it is damaged: then the folder holds what can be read.
         CalibrationError: no camera_info is usable.
         DataError: the folder is not empty or cannot be written.
     """
@@ -119,7 +119,7 @@ def extract_bag(
         if out.exists():
             out.rmdir()
     if recording.damage:
-        raise BagError(f"{recording.damage}; {out} holds the {summary.written} frames before it")
+        raise BagError(f"{recording.damage}; {out} holds {summary.written} readable frames")
     return summary
 
 

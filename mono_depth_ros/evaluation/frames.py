@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class FrameConfig:
             the recording if /tf says nothing of motion.
         sweeps: how many sweeps around an image make up its truth.
         max_frames: evenly spread frames are taken when there are more; None takes all.
-        accept_damaged: use what a damaged recording holds before the damage; False refuses it.
+        accept_damaged: use what can be read of a damaged recording; False refuses it.
     """
 
     truth: Literal["lidar", "depth"] = "lidar"
@@ -128,7 +128,7 @@ class Recording:
         rig: where camera and LiDAR are; None where the truth is a depth image.
         camera_from_lidar: (4, 4) at the first image; None likewise.
         unreadable: image stamp to reason, of the matched frames met so far that had to be left out.
-        damage: what is wrong with a recording that is used up to its damage; else empty.
+        damage: why parts of the recording could not be read; empty for a whole one.
 
     Raises:
         BagError: the bag is unreadable, lacks a topic or transform, is ambiguous, or no image has a
@@ -174,11 +174,11 @@ class Recording:
             self._sweeps.clear()
             sweeps_of = [self._truths_of(*pair) for pair in pairs]
             wanted = {position for positions in sweeps_of for position in positions}
-            truths = stack.enter_context(MessageSequence(self.path, self.topics.truth, wanted))
+            truths = stack.enter_context(self._sequence(self.topics.truth, wanted))
             images = None
             if with_images:
                 images = stack.enter_context(
-                    MessageSequence(self.path, self.topics.image, [image for image, _ in pairs])
+                    self._sequence(self.topics.image, [image for image, _ in pairs])
                 )
             for (image, truth), positions in zip(pairs, sweeps_of, strict=True):
                 try:
@@ -190,6 +190,10 @@ class Recording:
                     yield frame
         if not readable:
             raise self.nothing_left()
+
+    def _sequence(self, topic: str, positions: Collection[int]) -> MessageSequence:
+        beside = self._headers.read if self.damage else ()
+        return MessageSequence(self.path, topic, positions, beside)
 
     def leave_out(self, stamp_ns: int, error: MonoDepthError) -> None:
         """Count the frame of an image as unreadable; a second pass over it changes nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +76,8 @@ class Headers:
         sizes: (height, width) of every image, or why it is not known.
         cameras: stamp of a camera_info to its camera, or why it holds none.
         poses: transforms and odometry.
-        damage: what ended the pass early; empty for a whole recording.
+        damage: why parts of the recording could not be read; empty for a whole one.
+        read: the topics that were read.
     """
 
     topics: Topics
@@ -88,6 +89,7 @@ class Headers:
     cameras: dict[int, Intrinsics | MonoDepthError] = field(default_factory=dict)
     poses: Poses = field(default_factory=Poses)
     damage: str = ""
+    read: frozenset[str] = frozenset()
 
     @property
     def camera_frame(self) -> str:
@@ -114,8 +116,9 @@ def scan_headers(path: Path, config: FrameConfig) -> Headers:
         )
         headers = Headers(topics, reader.topics[topics.image] == COMPRESSED_IMAGE)
         transforms, odometry = pose_topics(reader, config)
-        wanted = {topics.image, topics.camera_info, topics.truth, *transforms, *odometry}
-        for topic, msgtype, log_time_ns, cdr in _until_damage(reader, wanted, headers, config):
+        cameras = {topics.image, topics.camera_info, topics.truth}
+        headers.read = frozenset(cameras.union(transforms, odometry))
+        for topic, msgtype, log_time_ns, cdr in _until_damage(reader, headers, config):
             if topic == topics.image:
                 headers.images.add(cdr, log_time_ns)
                 headers.sizes.append(_image_size(cdr, headers.compressed))
@@ -221,18 +224,16 @@ def _aligned(at: int) -> int:
 
 
 def _until_damage(
-    reader: BagReader, topics: Collection[str], headers: Headers, config: FrameConfig
+    reader: BagReader, headers: Headers, config: FrameConfig
 ) -> Iterator[tuple[str, str, int, bytes]]:
     try:
-        yield from reader.raw_messages(topics)
+        yield from reader.raw_messages(headers.read)
     except BagError as error:
         if not config.accept_damaged:
-            raise BagError(
-                f"{error}; accept_damaged would take what lies before the damage"
-            ) from error
+            raise BagError(f"{error}; accept_damaged would take what can be read") from error
         # Reports name recordings without their folder.
         headers.damage = str(error).replace(str(reader.path), reader.path.name)
-        logger.warning("%s; evaluating what lies before the damage", error)
+        logger.warning("%s; evaluating what can be read", error)
 
 
 def _camera(

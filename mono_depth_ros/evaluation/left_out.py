@@ -40,7 +40,7 @@ def left_out(evaluation: Evaluation) -> dict[str, Any]:
 def left_out_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return the same as rows of a table: what, why."""
     record = left_out(evaluation)
-    rows = [["the recording after its damage", record["damage"]]] if record["damage"] else []
+    rows = [["what is damaged of the recording", record["damage"]]] if record["damage"] else []
     if record["unmatched_images"]:
         frames = evaluation.config.frames
         reason = f"no truth within {frames.tolerance_ms:g} ms"

@@ -129,7 +129,7 @@ class Source(Protocol):
 
     @property
     def damage(self) -> str:
-        """What is wrong with a recording that was read up to its damage; else empty."""
+        """Why parts of a recording could not be read; empty for a whole one."""
 
     @property
     def unreadable(self) -> Mapping[int, str]:

@@ -24,7 +24,7 @@ class RecordedDepth:
     """The depth images of one topic, found by the stamp of the camera image they were made from.
 
     A context manager. Frames are asked for in recorded order; memory holds one depth image. Of a
-    damaged recording the depth before the damage is used, and a warning logged.
+    damaged recording the depth that can be read is used, and a warning logged.
 
     Args:
         bag: the recording with the depth, maybe another one than that with the truth.
@@ -48,7 +48,7 @@ class RecordedDepth:
                 for _, _, log_time_ns, cdr in reader.raw_messages([topic]):
                     headers.add(cdr, log_time_ns)
             except BagError as error:
-                logger.warning("%s; using the depth before the damage", error)
+                logger.warning("%s; using the depth that can be read", error)
             self._positions = {stamp_ns: i for i, stamp_ns in enumerate(headers.stamps_ns)}
         self._sequence: MessageSequence | None = None
 

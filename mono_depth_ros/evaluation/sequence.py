@@ -21,16 +21,22 @@ class MessageSequence:
         path: the recording.
         topic: which messages.
         positions: which of them will be asked for, counted in recorded order.
+        beside: topics that were read together with it when the positions were counted. How much of
+            a damaged file can be read may depend on them; leave them out for a whole recording.
     """
 
-    def __init__(self, path: Path, topic: str, positions: Collection[int]) -> None:
+    def __init__(
+        self, path: Path, topic: str, positions: Collection[int], beside: Collection[str] = ()
+    ) -> None:
         self._reader, self._topic = BagReader(path), topic
+        self._read = {topic, *beside}
         self._wanted = frozenset(positions)
         self._kept: dict[int, tuple[str, str, bytes]] = {}
 
     def __enter__(self) -> MessageSequence:
         self._reader.__enter__()
-        self._records = enumerate(self._reader.raw_messages([self._topic]))
+        records = self._reader.raw_messages(self._read)
+        self._records = enumerate(record for record in records if record[0] == self._topic)
         return self
 
     def __exit__(self, *error: object) -> None:

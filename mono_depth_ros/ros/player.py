@@ -93,7 +93,7 @@ class BagPlayer:
         """Publish the bag, again and again with `loop`; False when it was stopped before the end.
 
         Raises:
-            BagError: the bag is damaged; every message before the damage was published.
+            BagError: the bag is damaged; every message that can be read was published.
         """
         self._wait_for_subscribers()
         finished = self._play_once()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -162,6 +163,67 @@ def test_split_recordings_without_metadata_are_read_in_order(tmp_path):
     with BagReader(tmp_path / "split") as reader:
         assert reader.counts == {"/d": 3}
         assert [stamp for _, stamp, _ in reader.messages()] == [0, 2, 10]
+
+
+def split_bag(path, storage=StoragePlugin.MCAP):
+    """Write numbers 0 to 9, 10 to 19 and 20 to 29 to three files, with their metadata.yaml."""
+    suffix = {StoragePlugin.MCAP: "mcap", StoragePlugin.SQLITE3: "db3"}[storage]
+    path.mkdir()
+    names = [f"bag_{part}.{suffix}" for part in range(3)]
+    for part, name in enumerate(names):
+        source = path.parent / f"part{part}"
+        with BagWriter(source, storage.name.lower()) as writer:
+            for number in range(10 * part, 10 * part + 10):
+                writer.write_depth("/d", number, "", np.ones((40, 50)))
+        (source / f"part{part}.{suffix}").rename(path / name)
+    text = (path.parent / "part0" / "metadata.yaml").read_text()
+    metadata = yaml.safe_load(text)
+    metadata["rosbag2_bagfile_information"]["relative_file_paths"] = names
+    (path / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    return [path / name for name in names]
+
+
+def stamps_and_error(path):
+    stamps = []
+    try:
+        with BagReader(path) as reader:
+            stamps += (stamp for _, stamp, _ in reader.messages())
+    except BagError as error:
+        return stamps, str(error)
+    return stamps, None
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+@pytest.mark.parametrize("metadata", [True, False])
+def test_the_files_after_a_damaged_one_are_read(tmp_path, storage, metadata):
+    files = split_bag(tmp_path / "bag", storage)
+    if not metadata:
+        (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert stamps_and_error(tmp_path / "bag") == (list(range(30)), None)
+    data = files[1].read_bytes()
+    files[1].write_bytes(data[: len(data) * 2 // 3])
+    stamps, error = stamps_and_error(tmp_path / "bag")
+    before = len(stamps) - 20
+    assert 0 < before < 10
+    assert stamps == [*range(10 + before), *range(20, 30)]
+    assert files[1].name in error and "damaged" in error
+    # Two damaged files are both named; of one nothing is left.
+    files[0].write_bytes(b"")
+    stamps, error = stamps_and_error(tmp_path / "bag")
+    assert stamps == [*range(10, 10 + before), *range(20, 30)]
+    assert files[0].name in error and files[1].name in error
+
+
+def test_the_files_beside_a_missing_one_are_read(tmp_path):
+    files = split_bag(tmp_path / "bag")
+    files[1].unlink()
+    stamps, error = stamps_and_error(tmp_path / "bag")
+    assert stamps == [*range(10), *range(20, 30)]
+    assert "lacks bag_1.mcap" in error
+    for file in (files[0], files[2]):
+        file.unlink()
+    with pytest.raises(BagError, match=r"lacks bag_0\.mcap"), BagReader(tmp_path / "bag"):
+        pass
 
 
 def test_message_compression_is_undone_without_metadata(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_a_truncated_mcap_gives_every_frame_before_the_cut(make_bag, tmp_path):
         assert left_out["unmatched_images"] == 3 - len(expected)
         assert left_out["damage"].startswith("bag/bag.mcap is damaged: the record at its end lacks")
         assert scores["provenance"]["damage"] == left_out["damage"]
-        assert "the recording after its damage" in page and left_out["damage"] in page
+        assert "what is damaged of the recording" in page and left_out["damage"] in page
     with pytest.raises(BagError, match="accept_damaged"):
         refusing = replace(CONFIG, frames=FrameConfig(accept_damaged=False))
         evaluate_bag(bag, ten_percent_far, refusing)
@@ -77,9 +78,73 @@ def test_the_command_line_names_the_damage_or_refuses_it(make_bag, tmp_path, cap
     arguments += ["--out", str(tmp_path / "report")]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "scored up to its damage only: bag/bag.mcap is damaged: " in printed
+    assert "scored what can be read: bag/bag.mcap is damaged: " in printed
     assert main([*arguments, "--refuse-damaged"]) == 1
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_of_a_damaged_split_recording_the_other_files_are_scored(make_bag, tmp_path):
+    """Three files of four frames; the second one is damaged behind the image of its frame 2."""
+    with BagReader(make_bag(frames=12)) as reader:
+        records = list(reader.raw_messages())
+    split = tmp_path / "split"
+    split.mkdir()
+    for part in range(3):
+        with BagWriter(tmp_path / f"part{part}") as writer:
+            for topic, msgtype, log_time_ns, cdr in records:
+                # Transforms lie in the first file only, as recorders write them.
+                number = (log_time_ns - START_NS) // PERIOD_NS
+                if number // 4 == part:
+                    writer.write_raw(topic, msgtype, log_time_ns, cdr)
+        (tmp_path / f"part{part}" / f"part{part}.mcap").rename(split / f"split_{part}.mcap")
+    file = split / "split_1.mcap"
+    image = next(
+        cdr for topic, _, ns, cdr in records if topic == IMAGE and ns == START_NS + 6 * PERIOD_NS
+    )
+    data = file.read_bytes()
+    file.write_bytes(data[: position_after(data, 6, image)])
+    numbers, scores, page = report_of(split, tmp_path)
+    assert numbers == [0, 1, 2, 3, 4, 5, 8, 9, 10, 11]
+    left_out = scores["left_out"]
+    assert left_out["unmatched_images"] == 1
+    assert left_out["damage"].startswith("split/split_1.mcap is damaged: ")
+    assert left_out["damage"] in page
+
+
+def test_damage_among_the_clouds_alone_does_not_mix_up_frames(make_bag, tmp_path):
+    """The index of the damaged file leads reading the images alone past its damage."""
+    with BagReader(make_bag(frames=6)) as reader:
+        records = list(reader.raw_messages())
+    split = tmp_path / "split"
+    split.mkdir()
+    for part in range(2):
+        chosen = [r for r in records if (r[2] - START_NS) // PERIOD_NS // 3 == part]
+        with BagWriter(tmp_path / f"part{part}") as writer:
+            for topic, msgtype, log_time_ns, cdr in chosen:
+                if topic != LIDAR:
+                    writer.write_raw(topic, msgtype, log_time_ns, cdr)
+            # Fills the chunk, so that the clouds get one of their own.
+            writer.write_raw(
+                "/odd", "odd_msgs/msg/Odd", chosen[0][2], bytes(2**21), definition="int32 number"
+            )
+            for topic, msgtype, log_time_ns, cdr in chosen:
+                if topic == LIDAR:
+                    writer.write_raw(topic, msgtype, log_time_ns, cdr)
+        (tmp_path / f"part{part}" / f"part{part}.mcap").rename(split / f"split_{part}.mcap")
+    file = split / "split_0.mcap"
+    data = bytearray(file.read_bytes())
+    cloud = next(r[3] for r in records if r[0] == LIDAR)
+    position = 8
+    while position + 9 + struct.unpack_from("<Q", data, position + 1)[0] < data.index(cloud):
+        position += 9 + struct.unpack_from("<Q", data, position + 1)[0]
+    # The checksum of the chunk with the clouds.
+    struct.pack_into("<I", data, position + 9 + 24, 12345)
+    file.write_bytes(data)
+    numbers, scores, _ = report_of(split, tmp_path)
+    assert numbers == [3, 4, 5]
+    assert "split_0.mcap is damaged" in scores["left_out"]["damage"]
+    with BagReader(split) as reader:
+        assert sum(1 for _ in reader.raw_messages([IMAGE])) == 6
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
