@@ -129,6 +129,22 @@ class BagReader:
         for connection, log_time_ns, cdr in self._records(topics):
             yield connection.topic, connection.msgtype, log_time_ns, cdr
 
+    def damage(self, topics: Collection[str] | None = None) -> str:
+        """Read through topics (None: all); return what of them cannot be read, empty for nothing.
+
+        The recording goes by its name, without the folder it lies in.
+        """
+        try:
+            for _ in self._records(topics):
+                pass
+        except BagError as error:
+            return self.shortened(error)
+        return ""
+
+    def shortened(self, error: BagError) -> str:
+        """Return the text of an error with the recording's name in place of its path."""
+        return str(error).replace(str(self.path), self.path.name)
+
     def decode(self, topic: str, msgtype: str, cdr: bytes) -> Any:
         """Return the message of bytes that `raw_messages` gave.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mono_depth_ros.cli.processes import private_ros_environment, running, wait_for
-from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.errors import BagError, ConfigError
 
 if TYPE_CHECKING:
     from mono_depth_ros.bags.topics import Topics
@@ -38,7 +38,7 @@ def evaluate_live(args: argparse.Namespace, config: EvaluationConfig) -> Report:
 
     Raises:
         ConfigError: an option asks for what cannot be done live.
-        BagError: the bag is unreadable or lacks a topic.
+        BagError: the bag is unreadable, lacks a topic, or is damaged and that is not accepted.
         MonoDepthError: one of the processes failed; the message shows its last lines.
     """
     from mono_depth_ros.bags.reader import BagReader
@@ -53,6 +53,9 @@ def evaluate_live(args: argparse.Namespace, config: EvaluationConfig) -> Report:
     frames = config.frames
     with BagReader(args.bag) as bag:
         topics = find_topics(bag, frames.image_topic, frames.camera_info_topic, frames.truth_topic)
+        damage = bag.damage((topics.image, topics.camera_info, topics.truth))
+    if damage and not frames.accept_damaged:
+        raise BagError(f"{damage}; without --refuse-damaged what can be read would be played")
     with tempfile.TemporaryDirectory(prefix="mono_depth_live_") as folder:
         work = Path(folder)
         _write_yaml(work / "settings.yaml", to_mapping(config))
@@ -68,10 +71,13 @@ def evaluate_live(args: argparse.Namespace, config: EvaluationConfig) -> Report:
             bag=str(args.bag.absolute()),
             config=str(work / "settings.yaml"),
             note=f"checkpoint {args.checkpoint}, bag played at {args.rate:g} of its speed",
+            damage=damage,
             use_sim_time=True,
         )
         _run_nodes(work, args.bag, topics, args.rate)
     report = read_report(args.out)
+    if damage:
+        sys.stdout.write(f"played what can be read: {damage}\n")
     sys.stdout.write("\n".join(_lines(report, args.out)) + "\n")
     return report
 
@@ -85,7 +91,15 @@ def _run_nodes(work: Path, bag: Path, topics: Topics, rate: float) -> None:
         "camera_info": topics.camera_info,
     }
     scored = {**camera, "points": topics.truth, "depth": _DEPTH_TOPIC}
-    player = ["-m", "mono_depth_ros.cli.main", "-v", "play", str(bag), "--clock"]
+    player = [
+        "-m",
+        "mono_depth_ros.cli.main",
+        "-v",
+        "play",
+        str(bag),
+        "--clock",
+        "--accept-damaged",
+    ]
     player += ["--rate", str(rate), "--wait-for-subscribers", str(_START_TIMEOUT_S)]
     player += ["--topics", topics.image, topics.camera_info, topics.truth]
     environment = private_ros_environment()

@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="wait up to S seconds until every played topic has a subscriber",
     )
+    parser.add_argument(
+        "--accept-damaged",
+        action="store_true",
+        help="play what can be read of a damaged BAG and warn, instead of ending with an error",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         start_offset_s=args.start_offset,
         topics=tuple(map(_absolute, args.topics)) if args.topics else None,
         remaps=dict(map(_remap, args.remap)),
+        accept_damaged=args.accept_damaged,
         wait_for_subscribers_s=args.wait_for_subscribers,
     )
     stop = StopRequest.on_signals()

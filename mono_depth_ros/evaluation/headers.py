@@ -231,8 +231,7 @@ def _until_damage(
     except BagError as error:
         if not config.accept_damaged:
             raise BagError(f"{error}; accept_damaged would take what can be read") from error
-        # Reports name recordings without their folder.
-        headers.damage = str(error).replace(str(reader.path), reader.path.name)
+        headers.damage = reader.shortened(error)
         logger.warning("%s; evaluating what can be read", error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,27 @@ from mono_depth_ros.evaluation.frames import FrameConfig
 from mono_depth_ros.evaluation.headers import add_pose, pose_topics
 from mono_depth_ros.evaluation.rig import Poses
 
+logger = logging.getLogger(__name__)
+
 
 def read_poses(bag: str | Path, config: FrameConfig) -> Poses:
     """Read the transforms and odometry of a recording, which needs no images.
 
     Raises:
-        BagError: it is unreadable, or holds no transform and the configuration none either.
+        BagError: it is unreadable, or damaged and the configuration does not accept that; or it
+            holds no transform and the configuration none either.
     """
     poses = Poses()
     with BagReader(bag) as reader:
         transforms, odometry = pose_topics(reader, config)
         topics = [*transforms, *odometry]
-        for topic, msgtype, _, cdr in reader.raw_messages(topics) if topics else ():
-            add_pose(poses, reader, (topic, msgtype, cdr), topic in odometry)
+        try:
+            for topic, msgtype, _, cdr in reader.raw_messages(topics) if topics else ():
+                add_pose(poses, reader, (topic, msgtype, cdr), topic in odometry)
+        except BagError as error:
+            if not config.accept_damaged:
+                raise
+            logger.warning("%s; using the transforms that can be read", error)
     if not poses.transforms.frames and config.camera_from_lidar is None:
         raise BagError(
             f"{bag} holds no transform; record /tf_static, or set frames.camera_from_lidar in the "

@@ -155,6 +155,7 @@ class EvaluatorNode(Node):
             self._matcher.truths,
             range(self._matcher.pairs),
             self._builder.fixed_frame,
+            self._settings.damage,
         )
         evaluation = self._scores.finish(source, self._unreadable)
         about = {

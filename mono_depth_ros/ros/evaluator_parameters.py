@@ -34,6 +34,9 @@ class EvaluatorConfig:
     note: str = field(
         default="", metadata=_fixed("text for the report, such as the checkpoint's name")
     )
+    damage: str = field(
+        default="", metadata=_fixed("text for the report: what of the recording cannot be read")
+    )
     idle_s: float = field(
         default=0.0,
         metadata=_fixed(

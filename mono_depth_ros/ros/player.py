@@ -6,7 +6,7 @@ import importlib
 import logging
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ class PlayOptions:
             published all the same.
         topics: names to play; None plays all.
         remaps: recorded topic name to published name.
+        accept_damaged: play what can be read of a damaged bag and warn; else an error follows.
         wait_for_subscribers_s: longest wait until every played topic has a subscriber; 0 starts at
             once.
 
@@ -54,6 +55,7 @@ class PlayOptions:
     start_offset_s: float = 0.0
     topics: tuple[str, ...] | None = None
     remaps: Mapping[str, str] = field(default_factory=dict)
+    accept_damaged: bool = False
     wait_for_subscribers_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -93,7 +95,8 @@ class BagPlayer:
         """Publish the bag, again and again with `loop`; False when it was stopped before the end.
 
         Raises:
-            BagError: the bag is damaged; every message that can be read was published.
+            BagError: the bag is damaged and that is not accepted; every message that can be read
+                was published.
         """
         self._wait_for_subscribers()
         finished = self._play_once()
@@ -144,7 +147,7 @@ class BagPlayer:
 
     def _play_once(self) -> bool:
         timeline: _Timeline | None = None
-        for topic, _, log_time_ns, cdr in self._bag.raw_messages(tuple(self._publishers)):
+        for topic, log_time_ns, cdr in self._readable():
             if timeline is None:
                 timeline = _Timeline(log_time_ns, self._options)
             publisher = self._publishers[topic]
@@ -156,6 +159,15 @@ class BagPlayer:
             publisher.publish(bytes(cdr))
             self.published[publisher.topic_name] += 1
         return not self._stop.requested
+
+    def _readable(self) -> Iterator[tuple[str, int, bytes]]:
+        try:
+            for topic, _, log_time_ns, cdr in self._bag.raw_messages(tuple(self._publishers)):
+                yield topic, log_time_ns, cdr
+        except BagError as error:
+            if not self._options.accept_damaged:
+                raise
+            logger.warning("%s; all that can be read was played", error)
 
     def _sleep_until(self, timeline: _Timeline, wall_s: float) -> bool:
         """Sleep to a wall time, publishing /clock meanwhile."""

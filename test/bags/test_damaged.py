@@ -214,6 +214,15 @@ def test_the_files_after_a_damaged_one_are_read(tmp_path, storage, metadata):
     assert files[0].name in error and files[1].name in error
 
 
+def test_damage_is_found_without_using_the_messages(tmp_path):
+    files = split_bag(tmp_path / "bag")
+    with BagReader(tmp_path / "bag") as reader:
+        assert reader.damage() == reader.damage(["/d"]) == ""
+    files[1].write_bytes(files[1].read_bytes()[:-100])
+    with BagReader(tmp_path / "bag") as reader:
+        assert reader.damage(["/d"]).startswith("bag/bag_1.mcap is damaged: ")
+
+
 def test_the_files_beside_a_missing_one_are_read(tmp_path):
     files = split_bag(tmp_path / "bag")
     files[1].unlink()

@@ -19,6 +19,7 @@ from ros_support import (
 )
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
+from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.world import write_world_bag
 from mono_depth_ros.cli.arguments import GATE_FAILED
 from mono_depth_ros.cli.main import main
@@ -261,6 +262,27 @@ class TestEvaluateLive:
         assert report.config.frames.tolerance_ms == 20
         assert report.facts["note"].startswith(f"checkpoint {light_checkpoint}")
         assert json.loads((out / "scores.json").read_text())["live"]["images_seen"] == FRAMES
+
+    def test_of_a_damaged_bag_what_can_be_read_is_played(
+        self, world_bag, light_checkpoint, tmp_path, capsys
+    ):
+        bag = tmp_path / "cut"
+        bag.mkdir()
+        data = (world_bag / "bag.mcap").read_bytes()
+        (bag / "cut.mcap").write_bytes(data[: len(data) * 2 // 3])
+        with BagReader(bag) as reader:
+            images = reader.counts["/camera/image_raw"]
+        assert 2 <= images < FRAMES
+        out = tmp_path / "report"
+        command = ["evaluate", str(bag), "--live", "--out", str(out), "--rate", "0.2"]
+        command += ["--checkpoint", str(light_checkpoint)]
+        assert main(command) == 0
+        assert "played what can be read: cut/cut.mcap is damaged" in capsys.readouterr().out
+        scores = json.loads((out / "scores.json").read_text())
+        assert scores["live"]["images_seen"] == images
+        assert scores["left_out"]["damage"].startswith("cut/cut.mcap is damaged")
+        assert main([*command, "--refuse-damaged"]) == 1
+        assert "is damaged" in capsys.readouterr().err
 
     def test_a_node_that_fails_is_named(self, world_bag, tmp_path, capsys):
         command = ["evaluate", str(world_bag), "--live", "--out", str(tmp_path / "report")]
