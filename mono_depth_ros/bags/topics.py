@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from mono_depth_ros.bags.reader import BagReader, describe
 from mono_depth_ros.errors import BagError
@@ -22,7 +23,10 @@ _DEPTH_ENCODING = re.compile(r"32FC1|16UC1|mono16")
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics an evaluation reads; `truth` is a point cloud or a depth image."""
+    """The topics an evaluation reads; `truth` is a point cloud or a depth image.
+
+    In place of camera_info there may be a file: then its name is there.
+    """
 
     image: str
     camera_info: str
@@ -36,13 +40,16 @@ def find_topics(
     truth: str | None = None,
     *,
     depth_truth: bool = False,
+    camera_file: str = "",
 ) -> Topics:
     """Choose the topics of a recording by type; names given by the user are only checked.
+
+    With `camera_file`, the file that holds the camera, no camera_info is asked for.
 
     Raises:
         BagError: nothing fits, or several topics fit equally well; the message lists them.
     """
-    image, camera_info = find_camera(reader, image, camera_info)
+    image, camera_info = find_camera(reader, image, camera_info, camera_file=camera_file)
     if depth_truth:
         depth_images = _depth_images(reader)
         truth = _checked(reader, truth, (IMAGE,)) or _only(depth_images, "depth image", reader)
@@ -53,9 +60,15 @@ def find_topics(
 
 
 def find_camera(
-    reader: BagReader, image: str | None = None, camera_info: str | None = None
+    reader: BagReader,
+    image: str | None = None,
+    camera_info: str | None = None,
+    *,
+    camera_file: str = "",
 ) -> tuple[str, str]:
     """Choose a camera's image and camera_info topics; names given by the user are only checked.
+
+    With `camera_file`, the file that holds the camera, its name is the second one.
 
     Of a raw image and its compressed copy the raw one is taken. The camera_info is the image's
     sibling (`X/image` and `X/camera_info`), or the only one there is.
@@ -67,6 +80,8 @@ def find_camera(
     image = _checked(reader, image, pictures) or _only(
         _colour_images(reader), "camera image", reader
     )
+    if camera_file:
+        return image, Path(camera_file).name
     return image, _checked(reader, camera_info, (CAMERA_INFO,)) or _camera_info_of(image, reader)
 
 

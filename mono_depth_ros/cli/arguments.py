@@ -25,6 +25,27 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_rig_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare files in place of what a recording says of its sensors; `rig_settings` reads them."""
+    parser.add_argument(
+        "--camera-calibration",
+        metavar="FILE",
+        help="camera calibration YAML of camera_calibration, in place of camera_info",
+    )
+    parser.add_argument(
+        "--extrinsics",
+        metavar="FILE",
+        help="YAML in place of /tf_static: camera_from_lidar as 4x4 rows, or translation_m and "
+        "quaternion_xyzw, and camera_frame and lidar_frame to compare with BAG's",
+    )
+
+
+def rig_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of `FrameConfig` that were given."""
+    given = {"camera_calibration": args.camera_calibration, "extrinsics": args.extrinsics}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def add_interval_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare how bootstrap intervals are drawn; `interval_settings` reads it."""
     parser.add_argument(

@@ -14,7 +14,9 @@ from mono_depth_ros.cli.arguments import (
     GATE_FAILED,
     add_calibration,
     add_interval_arguments,
+    add_rig_arguments,
     interval_settings,
+    rig_settings,
 )
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import ConfigError
@@ -73,6 +75,7 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the images are not rectified: take the lens distortion of camera_info out of them",
     )
+    add_rig_arguments(parser)
     parser.add_argument("--lidar-topic", help="default: found by type")
     parser.add_argument("--truth-depth-topic", help="score against this depth image, not LiDAR")
     parser.add_argument(
@@ -170,6 +173,7 @@ def build_config(args: argparse.Namespace) -> EvaluationConfig:
         "fixed_frame": args.fixed_frame,
         "odometry_topic": args.odometry_topic,
         "sweeps": args.sweeps,
+        **rig_settings(args),
     }
     _override(values, "frames", frames)
     if args.profile is not None:

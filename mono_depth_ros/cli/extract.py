@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mono_depth_ros.cli.arguments import add_rig_arguments, rig_settings
 from mono_depth_ros.progress import progress
 
 HELP = (
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
         help="metres and quaternion, where the recording has no /tf_static",
     )
+    add_rig_arguments(parser)
     parser.add_argument("--tolerance-ms", type=float, help="largest stamp distance (default: 50)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th image")
     parser.add_argument(
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         "tolerance_ms": args.tolerance_ms,
         "rectified": False if args.unrectified else None,
         "camera_from_lidar": args.camera_from_lidar,
+        **rig_settings(args),
     }
     values = {name: getattr(args, name) for name in ("every", "min_change", "occlusion")}
     values["image_format"] = args.image_format

@@ -68,7 +68,7 @@ class CalibrateConfig:
             rounding of predictions are not used.
         camera_height_m: of the camera over the floor.
         distance_m: along the optical axis, of the thing at `pixel_uv`.
-        pixel_uv: column and row.
+        pixel_uv: column and row in the recorded image.
         frame: in which frame, counted from 0 in recorded order.
     """
 
@@ -207,7 +207,10 @@ def floor_heights(
     found = []
     for frame in track(recording.frames(), recording.count):
         try:
-            points_m = depth_to_points(_predict(network, frame), frame.camera).reshape(-1, 3)
+            depth_m = _predict(network, frame)
+            # Beyond what the camera saw a rectified image is black.
+            depth_m = depth_m if frame.seen is None else np.where(frame.seen, depth_m, np.nan)
+            points_m = depth_to_points(depth_m, frame.camera).reshape(-1, 3)
         except FRAME_ERRORS as error:
             recording.leave_out(f"the image at {frame.stamp_ns} ns", error)
             continue
@@ -215,13 +218,13 @@ def floor_heights(
         if floor is None:
             recording.leave_out(f"the image at {frame.stamp_ns} ns", "it shows no dominant floor")
             continue
-        depth_m = points_m[floor.contains(points_m), 2] * (height_m / floor.height_m)
+        floor_m = points_m[floor.contains(points_m), 2] * (height_m / floor.height_m)
         found.append(
             FramePairs(
                 frame.camera,
                 np.array([floor.height_m]),
                 np.array([height_m]),
-                depth_m[_thinned(depth_m.size, _RANGE_POINTS)],
+                floor_m[_thinned(floor_m.size, _RANGE_POINTS)],
             )
         )
     if not found:
@@ -240,16 +243,18 @@ def measured_distance(
     Raises:
         BagError: see `CameraRecording`; or the frame itself is unreadable.
         ConfigError: the frame or the pixel does not exist.
-        CalibrationError: there is no prediction at the pixel.
+        CalibrationError: there is no prediction at the pixel, or it is not in the rectified image.
     """
     (u, v), frames = config.pixel_uv or (0, 0), replace(config.evaluation.frames, max_frames=None)
-    frame = CameraRecording(bag, frames).frame(config.frame)
+    recording = CameraRecording(bag, frames)
+    frame = recording.frame(config.frame)
     if not (0 <= u < frame.camera.width and 0 <= v < frame.camera.height):
         raise ConfigError(
             f"pixel {u} {v} is outside the image of {frame.camera.width}x{frame.camera.height} "
             "(width x height); columns and rows count from 0"
         )
-    predicted_m = _predict(network, frame)[v, u]
+    column, row = recording.rectified_pixel(frame, (u, v))
+    predicted_m = _predict(network, frame)[row, column]
     if not predicted_m > 0:
         raise CalibrationError(f"the network has no depth at pixel {u} {v}; choose another one")
     truth_m = np.array([config.distance_m or math.nan])

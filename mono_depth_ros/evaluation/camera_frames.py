@@ -19,8 +19,10 @@ from mono_depth_ros.decoding import (
     image_to_rgb,
 )
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError, MonoDepthError
+from mono_depth_ros.evaluation.calibration_files import read_camera
 from mono_depth_ros.evaluation.frames import Frame, FrameConfig
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS
+from mono_depth_ros.evaluation.rectification import Rectifier
 from mono_depth_ros.geometry import Intrinsics
 
 logger = logging.getLogger(__name__)
@@ -46,17 +48,21 @@ class CameraRecording:
         self.left_out = 0
         with BagReader(self.path) as reader:
             self._image, self._info = find_camera(
-                reader, config.image_topic, config.camera_info_topic
+                reader,
+                config.image_topic,
+                config.camera_info_topic,
+                camera_file=config.camera_calibration,
             )
             self._compressed = reader.topics[self._image] == COMPRESSED_IMAGE
-            self._infos = {
-                stamp_of(info.header): info for _, _, info in reader.messages([self._info])
-            }
+            self._cameras = self._read_cameras(reader)
             self._images = reader.counts[self._image]
-        if not self._infos or not self._images:
-            empty = self._image if self._infos else self._info
+        if not self._cameras or not self._images:
+            empty = self._image if self._cameras else self._info
             raise BagError(f"{self.path} holds no message on {empty}")
-        self._stamps_ns = np.array(sorted(self._infos), np.int64)
+        self._stamps_ns = np.array(sorted(self._cameras), np.int64)
+        self._rectifier = None
+        if not config.rectified:
+            self._rectifier = Rectifier(config.lenses(self.path, self._info))
         self.count = min(self._images, config.max_frames or self._images)
 
     def frames(self) -> Iterator[Frame]:
@@ -101,10 +107,33 @@ class CameraRecording:
             except FRAME_ERRORS as error:
                 raise BagError(f"frame {position} of {self.path}: {error}") from error
 
+    def rectified_pixel(self, frame: Frame, place_uv: tuple[int, int]) -> tuple[int, int]:
+        """Return the pixel (column, row) of a frame that shows one of the recorded image.
+
+        Raises:
+            CalibrationError: none does.
+        """
+        if self._rectifier is None:
+            return place_uv
+        return self._rectifier.pixel(place_uv, frame.camera, frame.stamp_ns)
+
     def leave_out(self, what: str, error: MonoDepthError | str) -> None:
         """Count a frame as left out, and say why."""
         self.left_out += 1
         logger.warning("%s is left out: %s", what, error)
+
+    def _read_cameras(self, reader: BagReader) -> dict[int, Intrinsics | CalibrationError]:
+        """Return the cameras by stamp, or why a camera_info holds none; that of a file has 0."""
+        config, cameras = self._config, dict[int, Intrinsics | CalibrationError]()
+        if config.camera_calibration:
+            return {0: read_camera(config.camera_calibration, rectified=config.rectified)[0]}
+        for _, _, info in reader.messages([self._info]):
+            try:
+                camera = camera_info_to_intrinsics(info, rectified=config.rectified)
+                cameras[stamp_of(info.header)] = camera
+            except CalibrationError as error:
+                cameras[stamp_of(info.header)] = error
+        return cameras
 
     def _frame(self, image: Any) -> Frame:
         stamp_ns = stamp_of(image.header)
@@ -115,8 +144,15 @@ class CameraRecording:
                 f"it is {rgb.shape[1]}x{rgb.shape[0]}, its camera_info for "
                 f"{camera.width}x{camera.height} (width x height)"
             )
-        return Frame(stamp_ns, stamp_ns, rgb, camera)
+        if self._rectifier is None:
+            return Frame(stamp_ns, stamp_ns, rgb, camera)
+        seen = self._rectifier.seen(camera, stamp_ns)
+        rgb = self._rectifier.image(rgb, camera, stamp_ns)
+        return Frame(stamp_ns, stamp_ns, rgb, camera, seen=seen)
 
     def _camera_at(self, stamp_ns: int) -> Intrinsics:
         nearest = int(self._stamps_ns[np.abs(self._stamps_ns - stamp_ns).argmin()])
-        return camera_info_to_intrinsics(self._infos[nearest], rectified=self._config.rectified)
+        camera = self._cameras[nearest]
+        if isinstance(camera, CalibrationError):
+            raise camera
+        return camera

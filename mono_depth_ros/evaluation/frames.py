@@ -27,8 +27,9 @@ from mono_depth_ros.errors import (
     ShapeError,
 )
 from mono_depth_ros.evaluation.association import match_nearest
+from mono_depth_ros.evaluation.calibration_files import read_camera
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS, scan_headers
-from mono_depth_ros.evaluation.rectification import Rectifier
+from mono_depth_ros.evaluation.rectification import Lens, Rectifier, read_lenses
 from mono_depth_ros.evaluation.rig import Rig, make_rig
 from mono_depth_ros.evaluation.sequence import MessageSequence
 from mono_depth_ros.evaluation.sweeps import Sweep, nearest_sweeps
@@ -47,9 +48,12 @@ class FrameConfig:
         camera_info_topic: the image's sibling by default.
         truth_topic: the point cloud or depth image.
         tolerance_ms: largest distance between the stamps of image and truth.
+        camera_calibration: camera calibration YAML, as ROS's camera_info_manager loads it, in place
+            of the recording's camera_info.
         rectified: whether the images are; False takes their lens distortion out here, K instead of
             P from camera_info being the camera then.
         camera_from_lidar: x, y, z (metres), qx, qy, qz, qw, in place of /tf_static and /tf.
+        extrinsics: YAML with camera_from_lidar in place of that, see `calibration_files`.
         fixed_frame: frame that does not move, such as odom: sweeps are moved to the image's stamp
             in it, point by point where the clouds have times. Empty takes the topmost frame that
             the LiDAR moves in, if there is one; "none" takes sweeps as they are, for drivers that
@@ -66,8 +70,10 @@ class FrameConfig:
     camera_info_topic: str | None = None
     truth_topic: str | None = None
     tolerance_ms: float = 50.0
+    camera_calibration: str = ""
     rectified: bool = True
     camera_from_lidar: tuple[float, float, float, float, float, float, float] | None = None
+    extrinsics: str = ""
     fixed_frame: str = ""
     odometry_topic: str = ""
     sweeps: int = 1
@@ -83,6 +89,28 @@ class FrameConfig:
             raise ConfigError(
                 f"sweeps is {self.sweeps}; it must be 1 or more, and 1 where fixed_frame is none"
             )
+        if self.extrinsics and self.camera_from_lidar is not None:
+            raise ConfigError("extrinsics and camera_from_lidar say the same thing; give one")
+        if self.camera_calibration and self.camera_info_topic:
+            raise ConfigError(
+                "camera_calibration and camera_info_topic both name the camera; give one"
+            )
+
+    @property
+    def gives_extrinsics(self) -> bool:
+        """Whether camera_from_lidar is set here and not looked up in the recording."""
+        return self.camera_from_lidar is not None or bool(self.extrinsics)
+
+    def lenses(self, bag: Path, camera_info_topic: str) -> dict[int, Lens]:
+        """Return the lenses of the camera by stamp: the file's, or those of a recording.
+
+        Raises:
+            BagError: the recording is unreadable.
+            ConfigError, CalibrationError: the file is not usable.
+        """
+        if self.camera_calibration:
+            return {0: read_camera(self.camera_calibration, rectified=self.rectified)[1]}
+        return read_lenses(bag, camera_info_topic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +161,8 @@ class Recording:
     Raises:
         BagError: the bag is unreadable, lacks a topic or transform, is ambiguous, or no image has a
             truth within the tolerance.
-        CalibrationError: no camera_info is usable.
+        CalibrationError: no camera_info is usable, or a file in place of it or of the transform.
+        ConfigError: such a file cannot be read.
     """
 
     def __init__(self, bag: str | Path, config: FrameConfig) -> None:
@@ -155,7 +184,7 @@ class Recording:
         self._sweeps: dict[int, Sweep] = {}
         self._rectifier = None
         if not config.rectified:
-            self._rectifier = Rectifier(self.path, self.topics.camera_info)
+            self._rectifier = Rectifier(config.lenses(self.path, self.topics.camera_info))
 
     def frames(self, *, with_images: bool = True) -> Iterator[Frame]:
         """Yield the matched frames in the order of their images.

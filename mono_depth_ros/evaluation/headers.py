@@ -21,6 +21,7 @@ from mono_depth_ros.errors import (
     MonoDepthError,
     ShapeError,
 )
+from mono_depth_ros.evaluation.calibration_files import read_camera
 from mono_depth_ros.evaluation.rig import Poses
 from mono_depth_ros.geometry import Intrinsics
 
@@ -74,7 +75,7 @@ class Headers:
         truths: those of the clouds or depth images.
         infos: those of the camera_infos.
         sizes: (height, width) of every image, or why it is not known.
-        cameras: stamp of a camera_info to its camera, or why it holds none.
+        cameras: stamp of a camera_info to its camera, or why it holds none; that of a file has 0.
         poses: transforms and odometry.
         damage: why parts of the recording could not be read; empty for a whole one.
         read: the topics that were read.
@@ -105,6 +106,7 @@ def scan_headers(path: Path, config: FrameConfig) -> Headers:
     Raises:
         BagError: the bag is unreadable, lacks a topic or is ambiguous; or it is damaged and the
             configuration does not accept that.
+        ConfigError, CalibrationError: the file that the configuration names is not usable.
     """
     with BagReader(path) as reader:
         topics = find_topics(
@@ -113,11 +115,17 @@ def scan_headers(path: Path, config: FrameConfig) -> Headers:
             config.camera_info_topic,
             config.truth_topic,
             depth_truth=config.truth == "depth",
+            camera_file=config.camera_calibration,
         )
         headers = Headers(topics, reader.topics[topics.image] == COMPRESSED_IMAGE)
         transforms, odometry = pose_topics(reader, config)
-        cameras = {topics.image, topics.camera_info, topics.truth}
-        headers.read = frozenset(cameras.union(transforms, odometry))
+        read = {topics.image, topics.truth, *transforms, *odometry}
+        if config.camera_calibration:
+            camera, _ = read_camera(config.camera_calibration, rectified=config.rectified)
+            headers.cameras[0] = camera
+        else:
+            read.add(topics.camera_info)
+        headers.read = frozenset(read)
         for topic, msgtype, log_time_ns, cdr in _until_damage(reader, headers, config):
             if topic == topics.image:
                 headers.images.add(cdr, log_time_ns)

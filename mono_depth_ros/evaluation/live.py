@@ -238,5 +238,10 @@ def require_live(config: EvaluationConfig) -> None:
             "frames.rectified is false; live depth is scored on rectified images only, so let "
             "image_proc rectify them in front of the depth node"
         )
+    if frames.camera_calibration:
+        raise ConfigError(
+            "frames.camera_calibration is set; live the depth node needs camera_info beside the "
+            "image, so let the camera's driver load that file"
+        )
     if frames.max_frames is not None:
         raise ConfigError("frames.max_frames needs the length of the recording; leave it out live")

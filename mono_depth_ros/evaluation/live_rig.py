@@ -34,10 +34,10 @@ def read_poses(bag: str | Path, config: FrameConfig) -> Poses:
             if not config.accept_damaged:
                 raise
             logger.warning("%s; using the transforms that can be read", error)
-    if not poses.transforms.frames and config.camera_from_lidar is None:
+    if not poses.transforms.frames and not config.gives_extrinsics:
         raise BagError(
-            f"{bag} holds no transform; record /tf_static, or set frames.camera_from_lidar in the "
-            "configuration"
+            f"{bag} holds no transform; record /tf_static, or give the extrinsics in a YAML "
+            "(frames.extrinsics, or frames.camera_from_lidar in the configuration)"
         )
     return poses
 

@@ -7,7 +7,7 @@ OpenCV's calib3d (plumb_bob, rational_polynomial) and fisheye (equidistant) modu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,27 +34,13 @@ class Rectifier:
     stereo pair is not applied.
 
     Args:
-        bag: the recording.
-        camera_info_topic: of the images.
-
-    Raises:
-        BagError: the recording is unreadable.
+        lenses: stamp of a camera_info to its lens, at least one.
     """
 
-    def __init__(self, bag: str | Path, camera_info_topic: str) -> None:
-        self._lenses: dict[int, Lens] = {}
+    def __init__(self, lenses: Mapping[int, Lens]) -> None:
+        self._lenses = lenses
         self._maps: dict[tuple[Lens, Intrinsics], tuple[npt.NDArray, npt.NDArray]] = {}
-        try:
-            with BagReader(bag) as reader:
-                for topic, msgtype, _, cdr in reader.raw_messages([camera_info_topic]):
-                    # A message that cannot be decoded is refused with its frame.
-                    with suppress(BagError):
-                        info = reader.decode(topic, msgtype, cdr)
-                        self._lenses[stamp_of(info.header)] = lens_of(info)
-        except BagError:  # damage, which the frames' reader has reported
-            if not self._lenses:
-                raise
-        self._stamps_ns = np.array(sorted(self._lenses), np.int64)
+        self._stamps_ns = np.array(sorted(lenses), np.int64)
 
     def image(
         self, rgb: npt.NDArray[np.uint8], camera: Intrinsics, stamp_ns: int
@@ -86,6 +72,24 @@ class Rectifier:
         inside = (map_u >= 0) & (map_v >= 0)
         return inside & (map_u <= camera.width - 1) & (map_v <= camera.height - 1)
 
+    def pixel(
+        self, place_uv: tuple[int, int], camera: Intrinsics, stamp_ns: int
+    ) -> tuple[int, int]:
+        """Return the rectified image's pixel (column, row) that shows one of the recorded image.
+
+        Raises:
+            CalibrationError: none does; or the distortion model is unknown.
+        """
+        map_u, map_v = self._maps_of(camera, stamp_ns)
+        away_px = np.hypot(map_u - place_uv[0], map_v - place_uv[1])
+        row, column = np.unravel_index(int(np.argmin(away_px)), away_px.shape)
+        if away_px[row, column] > 1.0:
+            raise CalibrationError(
+                f"pixel {place_uv[0]} {place_uv[1]} is not in the rectified image; choose one "
+                "nearer to the centre"
+            )
+        return int(column), int(row)
+
     def _maps_of(
         self, camera: Intrinsics, stamp_ns: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -94,6 +98,26 @@ class Rectifier:
         if key not in self._maps:
             self._maps[key] = distortion_maps(*key)
         return self._maps[key]
+
+
+def read_lenses(bag: str | Path, camera_info_topic: str) -> dict[int, Lens]:
+    """Return the lenses of a recording's camera_info by their stamps.
+
+    Raises:
+        BagError: the recording is unreadable.
+    """
+    lenses: dict[int, Lens] = {}
+    try:
+        with BagReader(bag) as reader:
+            for topic, msgtype, _, cdr in reader.raw_messages([camera_info_topic]):
+                # A message that cannot be decoded is refused with its frame.
+                with suppress(BagError):
+                    info = reader.decode(topic, msgtype, cdr)
+                    lenses[stamp_of(info.header)] = lens_of(info)
+    except BagError:  # damage, which the frames' reader has reported
+        if not lenses:
+            raise
+    return lenses
 
 
 def lens_of(info: Any) -> Lens:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import BagError, CalibrationError, MonoDepthError
+from mono_depth_ros.evaluation.calibration_files import read_extrinsics
 from mono_depth_ros.evaluation.sweeps import Sweep, accumulate
 from mono_depth_ros.evaluation.transforms import Transforms, odometry_pose, transform_pose
 from mono_depth_ros.geometry import transform_from_quaternion
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Matrix = npt.NDArray[np.float64]
-Pose7 = tuple[float, float, float, float, float, float, float]
 # A pose so old still counts; recorders start and stop topics one after the other.
 _TOLERANCE_NS = 100_000_000
 
@@ -78,8 +78,7 @@ class Rig:
         transforms: of the recording.
         camera_frame: optical frame of the camera.
         lidar_frame: frame of the clouds.
-        given: x, y, z (metres), qx, qy, qz, qw of camera_from_lidar, in place of what the recording
-            says.
+        given: camera_from_lidar (4, 4) in place of what the recording says.
         fixed_frame: frame that does not move. Empty for the topmost frame above the LiDAR if it
             moves in it; "none" to take sweeps as they are.
         stamp_ns: at which all is looked up once, so that what is missing is said at once.
@@ -96,12 +95,12 @@ class Rig:
         transforms: Transforms,
         camera_frame: str,
         lidar_frame: str,
-        given: Pose7 | None,
+        given: Matrix | None,
         fixed_frame: str,
         stamp_ns: int,
     ) -> None:
         self._transforms, self._camera, self._lidar = transforms, camera_frame, lidar_frame
-        self._given = None if given is None else transform_from_quaternion(given[:3], given[3:])
+        self._given = given
         self.camera_from_lidar(stamp_ns)
         self.fixed_frame = ""
         if fixed_frame == "none":
@@ -158,6 +157,7 @@ def make_rig(
 
     Raises:
         BagError: camera and LiDAR are not connected, or the fixed frame and the LiDAR are not.
+        ConfigError, CalibrationError: the file of the extrinsics is not usable.
     """
     if config.odometry_topic or not poses.transforms.fixed_above(lidar_frame):
         poses.use_odometry()
@@ -165,7 +165,15 @@ def make_rig(
         poses.transforms,
         camera_frame,
         lidar_frame,
-        config.camera_from_lidar,
+        _given(config, camera_frame, lidar_frame),
         config.fixed_frame,
         stamp_ns,
     )
+
+
+def _given(config: FrameConfig, camera_frame: str, lidar_frame: str) -> Matrix | None:
+    """Return the camera_from_lidar that the configuration sets, if it does."""
+    if config.extrinsics:
+        return read_extrinsics(config.extrinsics, camera_frame, lidar_frame)
+    pose = config.camera_from_lidar
+    return None if pose is None else transform_from_quaternion(pose[:3], pose[3:])

@@ -115,8 +115,8 @@ class Transforms:
         if common is None:
             raise BagError(
                 f"no transform between {target!r} and {source!r}; the recording holds "
-                f"{self._described()}: record /tf and /tf_static, or set camera_from_lidar in the "
-                "configuration"
+                f"{self._described()}: record /tf and /tf_static, or give the "
+                "extrinsics in a YAML (--extrinsics, or camera_from_lidar in the configuration)"
             )
         common_from_source = self._climb(source, common, stamps, tolerance_ns)
         if target == common:

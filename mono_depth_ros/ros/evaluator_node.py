@@ -178,8 +178,8 @@ class EvaluatorNode(Node):
         if self._settings.bag:
             poses = read_poses(self._settings.bag, frames)
             where = f"of the recording {Path(self._settings.bag).name}"
-            return poses, "of the configuration" if frames.camera_from_lidar else where
-        if frames.camera_from_lidar is not None:
+            return poses, "of the configuration" if frames.gives_extrinsics else where
+        if frames.gives_extrinsics:
             return Poses(), "of the configuration"
         return RecentPoses(), "of the topics /tf and /tf_static"
 
@@ -297,7 +297,7 @@ class EvaluatorNode(Node):
         self.tally.count("scored" if match.depth is not None else "without a depth")
 
     def _waits_for_transforms(self) -> bool:
-        return not self._settings.bag and self._config.frames.camera_from_lidar is None
+        return not self._settings.bag and not self._config.frames.gives_extrinsics
 
     def _leave_out(self, reason: str, text: str) -> None:
         self._unreadable += 1

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from wall_scene import wall_depth
+from rewritten_bags import IMAGE, INFO, rewrite
+from wall_scene import CAMERA, wall_depth
 
 from mono_depth_ros.bags.process import DEPTH_TOPIC
 from mono_depth_ros.bags.reader import BagReader
@@ -20,6 +21,7 @@ from mono_depth_ros.decoding import image_to_depth
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError, ShapeError
 from mono_depth_ros.evaluation import calibrate
 from mono_depth_ros.evaluation.calibrate import CalibrateConfig, calibrate_bag
+from mono_depth_ros.evaluation.camera_frames import CameraRecording
 from mono_depth_ros.evaluation.frames import FrameConfig, Recording
 from mono_depth_ros.evaluation.pipeline import EvaluationConfig
 from mono_depth_ros.world.catalogue import make_scene
@@ -44,6 +46,8 @@ class Network:
         return self.predict(int(rgb[0, 0, 0]))
 
 
+UNRECTIFIED = EvaluationConfig(occlusion="none", frames=FrameConfig(rectified=False))
+DISTORTION = (-0.8, 0.0, 0.0, 0.0, 0.0)
 TEN_PERCENT_FAR = Network(lambda index: 1.1 * wall_depth(index))
 
 
@@ -67,6 +71,20 @@ def near_by_a_third(room):
             return depths_m[rgb.tobytes()]
 
     return Known(None)
+
+
+@pytest.fixture
+def distorted(make_bag, tmp_path):
+    """Return a bag whose camera_info has a distortion, and whose images have structure."""
+
+    def change(topic, number, message):
+        if topic == INFO:
+            message = replace(message, d=np.array(DISTORTION))
+        if topic == IMAGE:
+            message = replace(message, data=np.arange(message.data.size, dtype=np.uint8))
+        return message
+
+    return rewrite(make_bag("straight"), tmp_path / "distorted", change)
 
 
 def first_depth(bag):
@@ -157,6 +175,18 @@ class TestPixels:
             calibrate_bag(tmp_path / "zoom", Network(lambda index: wall_depth(0)), config)
 
 
+def test_distortion_is_taken_out_as_for_lidar(distorted):
+    with_truth = Recording(distorted, UNRECTIFIED.frames).frames()
+    alone = CameraRecording(distorted, UNRECTIFIED.frames)
+    assert alone.count == 4
+    for frame, expected in zip(alone.frames(), with_truth, strict=True):
+        assert frame.camera == expected.camera == CAMERA
+        np.testing.assert_array_equal(frame.rgb, expected.rgb)
+        np.testing.assert_array_equal(frame.seen, expected.seen)
+    recorded = next(CameraRecording(distorted, FrameConfig()).frames())
+    assert np.abs(recorded.rgb.astype(int) - alone.frame(0).rgb).max() > 10
+
+
 class TestCameraHeight:
     def test_the_floor_of_a_room_gives_the_scale(self, room, near_by_a_third):
         bag, height_m = room
@@ -201,6 +231,21 @@ class TestDistance:
         assert fitted.before.abs_rel == pytest.approx(0.2 / 3.5, rel=1e-5)
         right = CalibrateConfig("distance", distance_m=3.5, pixel_uv=(8, 11))
         assert calibrate_bag(bag, TEN_PERCENT_FAR, right).depth_scale == pytest.approx(3.5 / 4.4)
+
+    def test_in_a_distorted_image_the_recorded_pixel_counts(self, distorted):
+        k1, u, v = DISTORTION[0], np.arange(16.0), np.arange(12.0)[:, None]
+        x, y = (u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy
+        radial = 1 + k1 * (x**2 + y**2)
+        away_px = np.hypot(
+            CAMERA.fx * x * radial + CAMERA.cx - 14, CAMERA.fy * y * radial + CAMERA.cy - 1
+        )
+        row, column = np.unravel_index(away_px.argmin(), away_px.shape)
+        assert (column, row) == (15, 0)
+        network = Network(lambda index: 1.0 + 16 * v + u)
+        config = CalibrateConfig(
+            "distance", UNRECTIFIED, distance_m=30.0, pixel_uv=(14, 1), frame=1
+        )
+        assert calibrate_bag(distorted, network, config).depth_scale == pytest.approx(30 / 16)
 
     def test_what_does_not_exist_is_refused(self, make_bag):
         bag = make_bag()

@@ -9,7 +9,12 @@ import pytest
 from mono_depth_ros.bags.messages import camera_info_message
 from mono_depth_ros.bags.writer import BagWriter
 from mono_depth_ros.errors import BagError, CalibrationError
-from mono_depth_ros.evaluation.rectification import Rectifier, distortion_maps, lens_of
+from mono_depth_ros.evaluation.rectification import (
+    Rectifier,
+    distortion_maps,
+    lens_of,
+    read_lenses,
+)
 from mono_depth_ros.geometry import Intrinsics
 
 CAMERA = Intrinsics(fx=50.0, fy=52.0, cx=31.0, cy=23.5, width=64, height=48)
@@ -75,7 +80,7 @@ def test_a_broken_camera_info_does_not_hide_later_lenses(tmp_path):
         writer.write_camera_info("/camera_info", 1, "camera", CAMERA)
         writer.write_raw("/camera_info", "sensor_msgs/msg/CameraInfo", 2, b"\0\1")
         writer.write_message("/camera_info", 3, info)
-    rectifier = Rectifier(tmp_path / "bag", "/camera_info")
+    rectifier = Rectifier(read_lenses(tmp_path / "bag", "/camera_info"))
     assert rectifier.seen(CAMERA, 1).all() and not rectifier.seen(CAMERA, 3).all()
 
 
@@ -91,7 +96,7 @@ def write_infos(path, lenses):
 def test_images_follow_the_maps_of_their_own_camera_info(tmp_path):
     # Pincushion: the corners of the pinhole image lie outside what the camera saw.
     lenses = [("plumb_bob", (0.0,) * 5), ("plumb_bob", (0.3, 0.0, 0.0, 0.0, 0.0))]
-    rectify = Rectifier(write_infos(tmp_path / "bag", lenses), "/camera_info")
+    rectify = Rectifier(read_lenses(write_infos(tmp_path / "bag", lenses), "/camera_info"))
     ramp = np.repeat((3 * U).astype(np.uint8)[..., None], 3, axis=2)
     np.testing.assert_array_equal(rectify.image(ramp, CAMERA, 400), ramp)
     assert rectify.seen(CAMERA, 400).all()
@@ -114,7 +119,7 @@ def test_images_follow_the_maps_of_their_own_camera_info(tmp_path):
 
 def test_a_bag_without_the_topic_is_an_error(tmp_path):
     with pytest.raises(BagError, match="no topic /nowhere"):
-        Rectifier(write_infos(tmp_path / "bag", [("", ())]), "/nowhere")
+        read_lenses(write_infos(tmp_path / "bag", [("", ())]), "/nowhere")
 
 
 def test_ros_1_names():
