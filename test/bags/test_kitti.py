@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -131,6 +132,82 @@ def test_projection_through_the_bag_equals_kittis_formula(tmp_path):
     np.testing.assert_allclose(u_px, u / w, rtol=1e-9)
     np.testing.assert_allclose(v_px, v / w, rtol=1e-9)
     np.testing.assert_allclose(depth_m, w, rtol=1e-9)
+
+
+# Of 2011_09_26, as published.
+REAL_CAMERAS = {
+    "S_rect_02": "1.242000e+03 3.750000e+02",
+    "P_rect_02": "7.215377e+02 0.000000e+00 6.095593e+02 4.485728e+01 0.000000e+00 7.215377e+02 "
+    "1.728540e+02 2.163791e-01 0.000000e+00 0.000000e+00 1.000000e+00 2.745884e-03",
+    "R_rect_00": "9.999239e-01 9.837760e-03 -7.445048e-03 -9.869795e-03 9.999421e-01 "
+    "-4.278459e-03 7.402527e-03 4.351614e-03 9.999631e-01",
+}
+REAL_VELODYNE = {
+    "R": "7.533745e-03 -9.999714e-01 -6.166020e-04 1.480249e-02 7.280733e-04 -9.998902e-01 "
+    "9.998621e-01 7.523790e-03 1.480755e-02",
+    "T": "-4.069766e-03 -7.631618e-02 -2.717806e-01",
+}
+
+
+def kittis_formula(day, points_m):
+    """Return u, v (pixels) and depth (metres) by x = P_rect_02 R_rect_00 (R|T) X."""
+    entries = {}
+    for name in ("cam_to_cam", "velo_to_cam"):
+        for line in (day / f"calib_{name}.txt").read_text().splitlines():
+            key, _, values = line.partition(":")
+            entries[key] = values.split()
+    rectification, extrinsic = np.eye(4), np.eye(4)
+    rectification[:3, :3] = np.array(entries["R_rect_00"], float).reshape(3, 3)
+    extrinsic[:3, :3] = np.array(entries["R"], float).reshape(3, 3)
+    extrinsic[:3, 3] = np.array(entries["T"], float)
+    projection = np.array(entries["P_rect_02"], float).reshape(3, 4)
+    homogeneous = np.vstack([points_m.T, np.ones(len(points_m))])
+    u, v, w = projection @ rectification @ extrinsic @ homogeneous
+    return u / w, v / w, w
+
+
+def largest_difference_px(drive, bag):
+    """Import a drive; return the largest distance from KITTI's formula and the points compared."""
+    import_drive(drive, bag)
+    sweeps = sorted((drive / "velodyne_points" / "data").iterdir())
+    largest_px, count = 0.0, 0
+    for frame, file in zip(Recording(bag, FrameConfig()).frames(), sweeps, strict=True):
+        points_m = np.fromfile(file, np.float32).reshape(-1, 4)[:, :3].astype(np.float64)
+        u, v, w = kittis_formula(drive.parent, points_m)
+        in_camera = transform_points(frame.camera_from_lidar, frame.lidar_points_m)
+        u_px, v_px, depth_m = project_points(in_camera, frame.camera)
+        seen = (w > 0.5) & (abs(u - 620.5) < 621) & (abs(v - 187) < 188)
+        np.testing.assert_allclose(depth_m[seen], w[seen], rtol=1e-5)
+        largest_px = max(largest_px, np.hypot(u_px - u, v_px - v)[seen].max())
+        count += seen.sum()
+    return largest_px, count
+
+
+def test_projection_with_kittis_own_calibration(tmp_path):
+    write_calibration(tmp_path, REAL_CAMERAS, REAL_VELODYNE)
+    drive, rng = tmp_path / "2011_09_26_drive_0001_sync", np.random.default_rng(0)
+    for name in ("image_02", "velodyne_points"):
+        (drive / name / "data").mkdir(parents=True)
+    for frame in range(2):
+        picture = drive / "image_02" / "data" / f"{frame:010d}.png"
+        cv2.imwrite(str(picture), np.zeros((375, 1242, 3), np.uint8))
+        points = rng.uniform([1, -40, -3, 0], [80, 40, 3, 1], (20_000, 4)).astype(np.float32)
+        points.tofile(drive / "velodyne_points" / "data" / f"{frame:010d}.bin")
+    largest_px, count = largest_difference_px(drive, tmp_path / "bag")
+    assert count > 10_000
+    assert largest_px < 0.01
+
+
+def test_projection_of_the_real_drive(tmp_path, capsys):
+    day = Path(__file__).parents[3] / "shared" / "data" / "kitti_drive" / "2011_09_26"
+    if not day.is_dir():
+        pytest.skip("the real drive of ../shared/data is not here")
+    drive = day / "2011_09_26_drive_0052_sync"
+    largest_px, count = largest_difference_px(drive, tmp_path / "bag")
+    with capsys.disabled():
+        print(f"\nKITTI's formula: at most {largest_px:.6f} px apart on {count} points")
+    assert count > 100_000
+    assert largest_px < 0.01
 
 
 def test_calibration_errors_name_the_entry(tmp_path):
