@@ -22,6 +22,8 @@ _SCHEDULE = ((2, (1.0, 0.5)), (1, (0.5, 0.25)), (0, (0.2, 0.1, 0.05)))
 _FARTHEST = np.array([3.5, 3.5, 3.5, 0.3, 0.2])
 # Places that are climbed from: of the grid, and of those for the sharp images.
 _STARTS, _FINALS = 5, 3
+# Places on the line of one parameter, 10 ms or 0.6 % apart, and how many of them are climbed from.
+_LINE_PLACES, _LINE_STARTS = 61, 2
 # Parts of the recording that the spread is measured with.
 _PARTS = 5
 
@@ -85,6 +87,7 @@ def _search(alignment: Alignment, free: tuple[int, ...]) -> _Vector:
     climbed.sort(key=lambda result: -result[0])
     # The given set-up is a start at every level: blurred, a wrong place may look better.
     places = [np.zeros(5)] + [place for _, place in climbed[:_FINALS]]
+    places += _best_of_line(alignment, free, everything)
     finals = [_climb(alignment, place, free, _SCHEDULE[2:], everything) for place in places]
     _, best = max(finals, key=lambda result: result[0])
     # Mostly one axis is wrong; what the others were moved by on the way may be a trap.
@@ -100,6 +103,21 @@ def _grid(free: tuple[int, ...]) -> list[_Vector]:
         return [np.array([x, y, z, 0.0, 0.0]) for x, y, z in angles]
     axis = np.diag(_STEPS)[free[0]]
     return [step * axis for step in np.linspace(-6.0, 6.0, 13)]
+
+
+def _best_of_line(
+    alignment: Alignment, free: tuple[int, ...], frames: npt.NDArray[np.bool_]
+) -> list[_Vector]:
+    """Return the best places of a fine grid at the sharp level, if one parameter alone is free.
+
+    A narrow peak, as of a scene with few edges, may be lost between the blurred ones.
+    """
+    if len(free) > 1:
+        return []
+    axis = np.diag(_STEPS)[free[0]]
+    line = [step * axis for step in np.linspace(-6.0, 6.0, _LINE_PLACES)]
+    line.sort(key=lambda place: -_score(alignment, place, 0, frames))
+    return line[:_LINE_STARTS]
 
 
 def _climb(
