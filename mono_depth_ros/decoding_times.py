@@ -41,6 +41,7 @@ _COARSEST_NS = 1_000_000
 _PAIR = ("time_sec", "time_nsec")
 _ABSOLUTE_NAMES = ("timestamp", "timestamps", "time_stamp", "stamps")
 _RELATIVE_NAMES = ("time", "t", "offset_time", "time_offset")
+_NAMES = frozenset((*_PAIR, *_ABSOLUTE_NAMES, *_RELATIVE_NAMES))
 
 
 def point_cloud_times_ns(message: Any) -> Times | None:
@@ -66,13 +67,16 @@ def point_cloud_to_xyz_and_time(message: Any) -> tuple[npt.NDArray[np.float32], 
             is read.
     """
     xyz_m = point_cloud_to_xyz(message)
+    if not any(field.name in _NAMES for field in message.fields):
+        # Reading all fields of a sweep takes longer than projecting it.
+        return xyz_m, None
     fields = point_cloud_fields(message)
     stamp = message.header.stamp
     stamp_ns = int(stamp.sec) * _SECOND_NS + int(stamp.nanosec)
-    measured = np.isfinite(xyz_m).all(axis=1) & xyz_m.any(axis=1)
     name, readings = _readings(fields, stamp_ns)
     if not readings:
         return xyz_m, None
+    measured = np.isfinite(xyz_m).all(axis=1) & xyz_m.any(axis=1)
     for offsets_ns in readings:
         plausible = np.abs(offsets_ns) <= _FARTHEST_NS
         if plausible[measured].all():

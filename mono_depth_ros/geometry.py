@@ -204,18 +204,36 @@ def points_to_depth(points_camera_m: FloatArray, camera: Intrinsics) -> npt.NDAr
         (H, W) float32 metres along the optical axis; the nearest point of each pixel, NaN where
         none lands.
     """
-    u_px, v_px, z_m = project_into_image(points_camera_m, camera)
+    return render_depth(*project_into_image(points_camera_m, camera), camera)
+
+
+def render_depth(
+    u_px: FloatArray, v_px: FloatArray, depth_m: FloatArray, camera: Intrinsics
+) -> npt.NDArray[np.float32]:
+    """Return the depth image of points that land in the image, as `points_to_depth` does."""
     rows, columns = pixels_of(u_px, v_px)
-    depth_m = np.full(camera.height * camera.width, np.inf, np.float32)
-    np.minimum.at(depth_m, rows * camera.width + columns, z_m.astype(np.float32))
-    depth_m[np.isinf(depth_m)] = np.nan
-    return depth_m.reshape(camera.height, camera.width)
+    nearest_m = np.full(camera.height * camera.width, np.inf, np.float32)
+    np.minimum.at(nearest_m, rows * camera.width + columns, depth_m.astype(np.float32))
+    nearest_m[np.isinf(nearest_m)] = np.nan
+    return nearest_m.reshape(camera.height, camera.width)
 
 
 def lidar_to_depth(
     points_lidar_m: FloatArray, camera_from_lidar: npt.ArrayLike, camera: Intrinsics
 ) -> npt.NDArray[np.float32]:
-    """Render LiDAR points as a sparse depth image.
+    """Render LiDAR points as a sparse depth image; arguments and errors as `lidar_into_image`.
+
+    Returns:
+        (H, W) float32, metres along the optical axis, NaN where no point lands. Where several
+        points land on one pixel the nearest is kept.
+    """
+    return render_depth(*lidar_into_image(points_lidar_m, camera_from_lidar, camera), camera)
+
+
+def lidar_into_image(
+    points_lidar_m: FloatArray, camera_from_lidar: npt.ArrayLike, camera: Intrinsics
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Project LiDAR points to sub-pixel image coordinates.
 
     Args:
         points_lidar_m: (N, 3), metres, LiDAR frame; non-finite points are left out.
@@ -224,8 +242,7 @@ def lidar_to_depth(
         camera: intrinsics of the image to compare with.
 
     Returns:
-        (H, W) float32, metres along the optical axis, NaN where no point lands. Where several
-        points land on one pixel the nearest is kept.
+        u_px, v_px, depth_m, (M,) float64 each, of the points that land in the image.
 
     Raises:
         ShapeError: points are not (N, 3).
@@ -233,8 +250,13 @@ def lidar_to_depth(
     points = np.asarray(points_lidar_m)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ShapeError(f"LiDAR points have shape {points.shape}; pass (N, 3) metres")
-    points = points[np.isfinite(points).all(axis=1)]
-    return points_to_depth(transform_points(camera_from_lidar, points), camera)
+    matrix = np.asarray(camera_from_lidar, np.float64)
+    with np.errstate(invalid="ignore"):
+        # Half of a sweep lies behind the camera, where nothing else is computed. NaN is not in
+        # front, and infinity is not below it.
+        z_m = points @ matrix[2, :3] + matrix[2, 3]
+        points = points[(z_m > 0.0) & (z_m < np.inf)]
+        return project_into_image(transform_points(matrix, points), camera)
 
 
 def _require_camera_size(depth_m: FloatArray, camera: Intrinsics) -> None:

@@ -46,5 +46,8 @@ def _plain(iterable: Iterable[T], total: int | None, label: str) -> Iterator[T]:
 
 def _line(label: str, count: int, total: int | None, elapsed_s: float) -> None:
     of_total = "" if total is None else f"/{total}"
-    sys.stderr.write(f"{label}: {count}{of_total} after {elapsed_s:.1f} s\n")
+    left = ""
+    if total is not None and 0 < count < total:
+        left = f", {elapsed_s / count * (total - count):.0f} s left"
+    sys.stderr.write(f"{label}: {count}{of_total} after {elapsed_s:.1f} s{left}\n")
     sys.stderr.flush()

@@ -124,8 +124,9 @@ def _replay_through_node(work: Path, checkpoint: str, frames: int, rate: float) 
 
 
 def _score(work: Path, scene: _Scene) -> Evaluation:
-    from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag
+    from mono_depth_ros.evaluation.pipeline import evaluate_bag
     from mono_depth_ros.evaluation.recorded import RecordedDepth
+    from mono_depth_ros.evaluation.settings import EvaluationConfig
 
     config = EvaluationConfig(
         switches={"cap_m": scene.range_bins_m[-1]}, range_bins_m=scene.range_bins_m

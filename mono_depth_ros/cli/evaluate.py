@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,16 @@ from mono_depth_ros.cli.arguments import (
     interval_settings,
     rig_settings,
 )
+from mono_depth_ros.cli.interruption import INTERRUPTED, interruptible
+from mono_depth_ros.cli.predictor_source import PredictorSource
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.progress import progress
 
 if TYPE_CHECKING:
-    from mono_depth_ros.evaluation.pipeline import EvaluationConfig
+    from mono_depth_ros.evaluation.pipeline import Evaluation
+    from mono_depth_ros.evaluation.scores import Summary
+    from mono_depth_ros.evaluation.settings import EvaluationConfig
 
 HELP = (
     "Score depth on a recording against its LiDAR (or a recorded depth image): AbsRel, SqRel, "
@@ -35,7 +39,12 @@ _SWITCHES_HELP = "largest depth that is scored, metres (default: the profile's)"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
+    parser.add_argument(
+        "bag",
+        type=Path,
+        nargs="+",
+        help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag; several get a report each",
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", help="file, or name of a shipped checkpoint")
     source.add_argument("--depth-topic", help="score depth that is already recorded on this topic")
@@ -46,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="report folder to write")
     add_truth_arguments(parser)
     add_interval_arguments(parser)
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the frames, where the CPU is the limit (default: 1)",
+    )
     parser.add_argument(
         "--live",
         action="store_true",
@@ -104,13 +120,7 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write the report, print the table."""
     from mono_depth_ros.evaluation.gates import failures, parse_gates
-    from mono_depth_ros.evaluation.pipeline import evaluate_bag
-    from mono_depth_ros.evaluation.report import (
-        PAGE,
-        require_replaceable,
-        score_lines,
-        write_report,
-    )
+    from mono_depth_ros.evaluation.report import require_replaceable
 
     require_replaceable(args.out)
     config = build_config(args)
@@ -119,29 +129,100 @@ def run(args: argparse.Namespace) -> int:
     if args.live:
         from mono_depth_ros.cli.live import evaluate_live
 
+        args.bag = _only(args.bag)
         return _gated(failures(gates, evaluate_live(args, config).summary, config.range_bins_m))
-    with ExitStack() as stack:
-        predictor, about = _predictor(args, stack)
+    sources = [PredictorSource.of(args, bag) for bag in args.bag]
+    work = args.out.with_name(f"{args.out.name}.partial")
+    with interruptible():
+        if len(args.bag) == 1:
+            summary, interrupted = _evaluate_one(args, config, sources[0], work)
+        else:
+            summary, interrupted = _evaluate_several(args, config, sources, work)
+    if interrupted:
+        sys.stdout.write(f"{interrupted}; the same command goes on from there\n")
+        return INTERRUPTED
+    shutil.rmtree(work, ignore_errors=True)
+    return _gated(failures(gates, summary, config.range_bins_m))
+
+
+def _only(bags: list[Path]) -> Path:
+    if len(bags) > 1:
+        raise ConfigError("--live plays one BAG; evaluate several one after the other")
+    return bags[0]
+
+
+def _evaluate_one(
+    args: argparse.Namespace, config: EvaluationConfig, source: PredictorSource, work: Path
+) -> tuple[Summary, str]:
+    """Score one recording, write its report, print its table."""
+    from mono_depth_ros.evaluation.report import PAGE, score_lines, write_report
+
+    evaluation, about = _score(args.bag[0], config, source, work, args.workers)
+    write_report(evaluation, args.out, about)
+    sys.stdout.write("\n".join(score_lines(evaluation)) + "\n")
+    sys.stdout.write("\n".join(_remarks(evaluation)) + f"; report: {args.out / PAGE}\n")
+    return evaluation.summary, evaluation.interrupted
+
+
+def _evaluate_several(
+    args: argparse.Namespace, config: EvaluationConfig, sources: list[PredictorSource], work: Path
+) -> tuple[Summary, str]:
+    """Score recordings one after the other; write a report of each and one of all."""
+    from mono_depth_ros.evaluation.collection import Collection, collection_lines, folder_names
+    from mono_depth_ros.evaluation.folders import replacing_folder
+    from mono_depth_ros.evaluation.report import PAGE, write_report
+
+    collection = Collection(config)
+    with replacing_folder(args.out) as out:
+        for bag, name, source in zip(args.bag, folder_names(args.bag), sources, strict=True):
+            try:
+                evaluation, about = _score(bag, config, source, work / name, args.workers)
+            except KeyboardInterrupt:
+                collection.interrupted = f"interrupted before {name}"
+                break
+            write_report(evaluation, out / name, about)
+            collection.add(name, evaluation)
+            sys.stdout.write(f"{name}: " + "\n".join(_remarks(evaluation)) + "\n")
+            if evaluation.interrupted:
+                collection.interrupted = f"{name} {evaluation.interrupted}"
+                break
+        collection.write(out)
+    sys.stdout.write("\n".join(collection_lines(collection)) + "\n")
+    sys.stdout.write(f"report: {args.out / PAGE}\n")
+    return collection.summary(), collection.interrupted
+
+
+def _score(
+    bag: Path, config: EvaluationConfig, source: PredictorSource, work: Path, workers: int
+) -> tuple[Evaluation, dict[str, str]]:
+    """Return the evaluation of one recording, and what its report says of the predictor."""
+    from mono_depth_ros.evaluation.pipeline import evaluate_bag
+    from mono_depth_ros.evaluation.work import Work
+
+    with source.open() as predictor:
+        about = source.about(predictor)
         evaluation = evaluate_bag(
-            args.bag,
+            bag,
             predictor,
             config,
-            track=lambda frames, total: progress(frames, total, "evaluating"),
+            track=lambda frames, total: progress(frames, total, f"evaluating {bag.name}"),
+            work=Work(work, str(about), workers, source.open),
         )
-    write_report(evaluation, args.out, about)
-    summary = evaluation.summary
-    sys.stdout.write("\n".join(score_lines(evaluation)) + "\n")
+    return evaluation, about
+
+
+def _remarks(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what the table does not say."""
+    summary, config = evaluation.summary, evaluation.config
     if evaluation.recording.damage:
-        sys.stdout.write(f"scored what can be read: {evaluation.recording.damage}\n")
+        yield f"scored what can be read: {evaluation.recording.damage}"
     for warning in evaluation.diagnosis.warnings if evaluation.diagnosis else ():
-        sys.stdout.write(f"WARNING: {warning}\n")
+        yield f"WARNING: {warning}"
     left_out = summary.unreadable_frames
-    sys.stdout.write(
+    yield (
         f"{summary.frames} frames{f' ({left_out} unreadable left out)' if left_out else ''}, "
-        f"profile {config.profile}, average over "
-        f"{config.protocol.average}; report: {args.out / PAGE}\n"
+        f"profile {config.profile}, average over {config.protocol.average}"
     )
-    return _gated(failures(gates, summary, config.range_bins_m))
 
 
 def _gated(failed: list[str]) -> int:
@@ -155,8 +236,8 @@ def build_config(args: argparse.Namespace) -> EvaluationConfig:
     Raises:
         ConfigError: a setting is unknown or impossible.
     """
-    from mono_depth_ros.evaluation.pipeline import EvaluationConfig
     from mono_depth_ros.evaluation.protocols import cap_switches
+    from mono_depth_ros.evaluation.settings import EvaluationConfig
 
     values: dict[str, Any] = load_yaml(args.config) if args.config else {}
     if args.truth_depth_topic and args.lidar_topic:
@@ -191,28 +272,3 @@ def _override(values: dict[str, Any], section: str, given: Mapping[str, Any]) ->
         if not isinstance(earlier, Mapping):
             raise ConfigError(f"{section} must be a mapping of settings, got {earlier!r}")
         values[section] = {**earlier, **present}
-
-
-def _predictor(args: argparse.Namespace, stack: ExitStack) -> tuple[Any, dict[str, str]]:
-    if args.depth_topic:
-        if args.calibration:
-            raise ConfigError("--calibration is for --checkpoint; recorded depth stays as it is")
-        from mono_depth_ros.evaluation.recorded import RecordedDepth
-
-        bag = args.depth_bag or args.bag
-        recorded = stack.enter_context(RecordedDepth(bag, args.depth_topic))
-        return recorded, {"prediction": f"recorded on {args.depth_topic} of {bag.name}"}
-    if args.depth_bag:
-        raise ConfigError("--depth-bag needs --depth-topic, the topic to score in it")
-    from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
-
-    inference = InferenceConfig(device=args.device)
-    predictor = DepthPredictor.load(args.checkpoint, inference, args.calibration)
-    info, used = predictor.info, predictor.config
-    return predictor, {
-        "prediction": f"checkpoint {info.name} ({info.network})",
-        "checkpoint sha256": info.sha256,
-        "trained on": info.training_data,
-        "calibration": f"scale {used.depth_scale:g}, shift {used.inverse_depth_shift_per_m:g} 1/m",
-        "device": str(predictor.device),
-    }

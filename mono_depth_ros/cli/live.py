@@ -17,8 +17,8 @@ from mono_depth_ros.errors import BagError, ConfigError
 
 if TYPE_CHECKING:
     from mono_depth_ros.bags.topics import Topics
-    from mono_depth_ros.evaluation.pipeline import EvaluationConfig
     from mono_depth_ros.evaluation.saved_report import Report
+    from mono_depth_ros.evaluation.settings import EvaluationConfig
 
 _START_TIMEOUT_S = 120.0
 # The network may take that long for the last image of the bag.

@@ -28,10 +28,11 @@ from mono_depth_ros.checkpoint import CheckpointInfo
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError
 from mono_depth_ros.evaluation.calibration_fits import fit_floor, fit_scale, fit_scale_shift
 from mono_depth_ros.evaluation.camera_frames import CameraRecording
+from mono_depth_ros.evaluation.frame_scoring import reference_depth
 from mono_depth_ros.evaluation.frames import Frame, Recording
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, reference_depth
 from mono_depth_ros.evaluation.protocols import select_pixels
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import Intrinsics, depth_to_points
 from mono_depth_ros.metrics import pixel_errors
 

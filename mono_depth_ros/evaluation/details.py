@@ -6,8 +6,10 @@ Sums only, so that memory does not grow with the recording.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +110,15 @@ class DetailSums:
         self._regions += other._regions
         self._ranges += other._ranges
         self._errors += other._errors
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the sums, for a file; `from_arrays` reads them."""
+        return {"regions": self._regions, "ranges": self._ranges, "errors": self._errors}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> DetailSums:
+        """Return the sums that `arrays` gave."""
+        return cls(arrays["regions"], arrays["ranges"], arrays["errors"])
 
     def value(self) -> Details:
         """Return what was summed so far."""

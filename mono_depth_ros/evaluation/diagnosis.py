@@ -143,11 +143,22 @@ class SetupCheck:
         measured = [frame for _, frame in self._kept if frame is not None]
         return _conclude(len(self._kept), factor, measured)
 
+    @property
+    def looked_at(self) -> int:
+        """How many frames were looked at."""
+        return len(self._kept)
+
+    def look(self, frame: Frame, following: Frame | None) -> None:
+        """Look at one frame, for callers that choose them; the next one tells the motion."""
+        if following is not None and _size(following) != _size(frame):
+            following = None
+        self._kept.append(_look(frame, following, self._moved))
+
     def _look(self, frame: Frame, following: Frame | None) -> None:
         self._count += 1
         if (self._count - 1) % self._stride:
             return
-        self._kept.append(_look(frame, following, self._moved))
+        self.look(frame, following)
         if len(self._kept) > self._max_frames:
             self._kept, self._stride = self._kept[::2], 2 * self._stride
 

@@ -21,9 +21,10 @@ from mono_depth_ros.evaluation.extracted import (
     file_name,
 )
 from mono_depth_ros.evaluation.folders import replacing_folder
+from mono_depth_ros.evaluation.frame_scoring import reference_depth
 from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, reference_depth
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.files import write_picture
 from mono_depth_ros.world.dataset import encode_depth
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,24 @@ class _Kept:
     rgb: npt.NDArray[np.uint8]
     prediction_m: npt.NDArray[np.float32]
     reference_m: npt.NDArray[np.float32]
+
+
+def worst_and_best(abs_rels: Sequence[float], wanted: int) -> tuple[list[int], list[int]]:
+    """Return the places of so many of the largest and of the smallest AbsRel, those first.
+
+    What is not finite is neither. With few frames each is in one list only, in the worst rather
+    than in the best.
+    """
+    order = sorted(
+        (i for i, value in enumerate(abs_rels) if math.isfinite(value)), key=abs_rels.__getitem__
+    )
+    split = max(len(order) - wanted, 0)
+    return order[split:][::-1], order[: min(wanted, split)]
+
+
+def frame_title(number: int, abs_rel: float, stamp_ns: int) -> str:
+    """Return the title of a frame's pictures; `number` counts the scored frames from 0."""
+    return f"scored frame {number}, AbsRel {abs_rel:.4f}, stamp {stamp_ns} ns"
 
 
 class Extremes:
@@ -87,5 +106,5 @@ class Extremes:
 
 
 def _draw(kept: _Kept, max_depth_m: float) -> FramePictures:
-    title = f"AbsRel {kept.abs_rel:.4f}: scored frame {kept.index}, stamp {kept.stamp_ns} ns"
+    title = frame_title(kept.index, kept.abs_rel, kept.stamp_ns)
     return draw_frame(title, kept.rgb, kept.prediction_m, kept.reference_m, max_depth_m)

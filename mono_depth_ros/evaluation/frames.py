@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,9 +198,25 @@ class Recording:
             BagError: no frame was readable.
         """
         readable = False
+        for _, frame in self.chosen_frames(range(len(self.pairs)), with_images=with_images):
+            if frame is not None:
+                readable = True
+                yield frame
+        if not readable:
+            raise self.nothing_left()
+
+    def chosen_frames(
+        self, chosen: Sequence[int], *, with_images: bool = True
+    ) -> Generator[tuple[int, Frame | None]]:
+        """Yield some of the matched frames, None for those that cannot be used.
+
+        Args:
+            chosen: ascending places in `pairs`, which are yielded as well.
+            with_images: False leaves images unread.
+        """
         with ExitStack() as stack:
-            pairs = self.pairs.tolist()
             self._sweeps.clear()
+            pairs = self.pairs[np.asarray(chosen, np.int64)].tolist()
             sweeps_of = [self._truths_of(*pair) for pair in pairs]
             wanted = {position for positions in sweeps_of for position in positions}
             truths = stack.enter_context(self._sequence(self.topics.truth, wanted))
@@ -209,16 +225,13 @@ class Recording:
                 images = stack.enter_context(
                     self._sequence(self.topics.image, [image for image, _ in pairs])
                 )
-            for (image, truth), positions in zip(pairs, sweeps_of, strict=True):
+            for index, (image, truth), positions in zip(chosen, pairs, sweeps_of, strict=True):
+                frame = None
                 try:
                     frame = self._frame(image, truth, positions, images, truths)
                 except FRAME_ERRORS as error:
                     self.leave_out(self._stamps[0][image], error)
-                else:
-                    readable = True
-                    yield frame
-        if not readable:
-            raise self.nothing_left()
+                yield index, frame
 
     def _sequence(self, topic: str, positions: Collection[int]) -> MessageSequence:
         beside = self._headers.read if self.damage else ()

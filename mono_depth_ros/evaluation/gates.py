@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.evaluation.bootstrap import SCORES
-from mono_depth_ros.evaluation.pipeline import Summary
+from mono_depth_ros.evaluation.scores import Summary
 from mono_depth_ros.metrics import DepthErrors
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(

@@ -14,21 +14,20 @@ import numpy.typing as npt
 from mono_depth_ros.bags.topics import Topics
 from mono_depth_ros.errors import BagError, ConfigError, DataError
 from mono_depth_ros.evaluation.details import DetailSums
-from mono_depth_ros.evaluation.extremes import Extremes
+from mono_depth_ros.evaluation.extremes import Extremes, frame_title
+from mono_depth_ros.evaluation.frame_scoring import (
+    ReferenceMedian,
+    constant_errors,
+    counted_depths,
+    reference_of,
+    score_frame,
+)
 from mono_depth_ros.evaluation.frames import Frame
 from mono_depth_ros.evaluation.pictures import FramePictures, draw_frame
-from mono_depth_ros.evaluation.pipeline import (
-    Evaluation,
-    EvaluationConfig,
-    FloatArray,
-    FrameScore,
-    ReferenceMedian,
-    reference_depth,
-    score_frame,
-    summarise,
-)
-from mono_depth_ros.evaluation.protocols import Protocol, select_pixels
-from mono_depth_ros.metrics import DepthErrors, pixel_errors
+from mono_depth_ros.evaluation.pipeline import Evaluation, summarise
+from mono_depth_ros.evaluation.scores import FrameScore
+from mono_depth_ros.evaluation.settings import EvaluationConfig
+from mono_depth_ros.geometry import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class LiveScores:
     def __init__(self, config: EvaluationConfig, folder: Path) -> None:
         require_live(config)
         self._config = config
-        self._median = ReferenceMedian(config.protocol)
+        self._median = ReferenceMedian()
         self._scores: list[FrameScore] = []
         self._pictures = _PictureChoice(config.pictures)
         self._details = DetailSums()
@@ -94,23 +93,24 @@ class LiveScores:
             ShapeError: prediction and truth differ in size, or the profile needs larger images.
             DataError: the disk is full.
         """
-        reference_m = reference_depth(frame, self._config)
-        counted_m = self._median.add(reference_m)
+        reference = reference_of(frame, self._config)
+        counted_m = counted_depths(reference.depth_m, self._config.protocol)
+        self._median.add(counted_m)
         if prediction_m is None:
             self.unpredicted += 1
             return
-        # Its constant is provisional; `finish` replaces it.
+        # `finish` gives it its constant.
         details = DetailSums()
-        score = score_frame(frame, prediction_m, reference_m, 1.0, self._config, details)
+        score = score_frame(frame, prediction_m, reference, self._config, details)
         self._keep(counted_m)
         self._details.merge(details)
-        self._extremes.add(frame, prediction_m, reference_m, score.model.abs_rel)
+        self._extremes.add(frame, prediction_m, reference.depth_m, score.model.abs_rel)
         self._scores.append(score)
         index = len(self._scores) - 1
         if frame.rgb is not None and self._pictures.wants(index):
-            title = f"scored frame {index}, stamp {frame.stamp_ns} ns"
+            title = frame_title(index, score.model.abs_rel, frame.stamp_ns)
             scale_m = self._config.range_bins_m[-1]
-            picture = draw_frame(title, frame.rgb, prediction_m, reference_m, scale_m)
+            picture = draw_frame(title, frame.rgb, prediction_m, reference.depth_m, scale_m)
             self._pictures.add(index, picture)
 
     def finish(self, source: LiveSource, unreadable: int) -> Evaluation:
@@ -204,22 +204,6 @@ class _PictureChoice:
         count = min(self._wanted, len(pictures))
         places = np.linspace(0, len(pictures) - 1, count).round().astype(int).tolist()
         return tuple(pictures[place] for place in places)
-
-
-def constant_errors(
-    depths_m: npt.NDArray[np.floating], constant_m: float, protocol: Protocol
-) -> DepthErrors:
-    """Return the errors of one constant depth against the reference depths of an image.
-
-    Args:
-        depths_m: (N,) metres, those that the protocol counts.
-        constant_m: the prediction of every pixel.
-        protocol: its grid and crop have been applied already.
-    """
-    row = np.asarray(depths_m)[None]
-    whole = replace(protocol, grid="full", crop="none")
-    prediction, reference, _ = select_pixels(np.full(row.shape, constant_m), row, whole)
-    return pixel_errors(prediction, reference)
 
 
 def require_live(config: EvaluationConfig) -> None:

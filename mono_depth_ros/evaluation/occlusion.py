@@ -66,63 +66,86 @@ def drop_occluded(
             f"occlusion gap {relative_gap}, window {rows}x{columns} px: the gap must lie between 0 "
             "and 1, the window have at least one pixel"
         )
-    known = np.isfinite(depth_m)
-    nearness = np.where(known, 1.0 / np.where(known, depth_m, 1.0), 0.0).astype(np.float32)
-    hidden = _surpassed(nearness, nearness / (1.0 - relative_gap), rows, columns)
+    # Everything is asked at the points alone, of which a sweep has far fewer than an image pixels.
+    v, u = np.nonzero(np.isfinite(depth_m))
+    z = depth_m[v, u].astype(np.float32)
+    nearness = np.zeros(depth_m.shape, np.float32)
+    nearness[v, u] = 1.0 / z
+    hidden = _surpassed(nearness, v, u, nearness[v, u] / (1.0 - relative_gap), rows, columns)
     if camera is not None and lidar_in_camera_m is not None:
-        swept_px, parallax_px = _swept(depth_m, camera, np.asarray(lidar_in_camera_m, np.float32))
+        lidar_m = np.asarray(lidar_in_camera_m, np.float32)
+        swept_px, parallax_px = _swept(v, u, z, camera, lidar_m)
         limit_px = parallax_px / (1.0 - 0.5 * relative_gap) + np.float32(0.5)
-        hidden |= _surpassed(swept_px, limit_px, rows, columns)
-    return np.where(hidden | ~known, np.float32(np.nan), depth_m).astype(np.float32)
+        hidden |= _surpassed(swept_px, v, u, limit_px, rows, columns)
+    kept = np.full(depth_m.shape, np.nan, np.float32)
+    kept[v[~hidden], u[~hidden]] = z[~hidden]
+    return kept
 
 
 def _surpassed(
-    values: npt.NDArray[np.float32], limit: npt.NDArray[np.float32], rows: int, columns: int
+    values: npt.NDArray[np.float32],
+    v: npt.NDArray[np.int64],
+    u: npt.NDArray[np.int64],
+    limit: npt.NDArray[np.float32],
+    rows: int,
+    columns: int,
 ) -> npt.NDArray[np.bool_]:
-    """Return where values on two opposite sides within the window are above a pixel's limit."""
-    above = np.zeros((2 * rows + 1, 3), np.uint8)
-    above[:rows] = 1
-    left = np.zeros((3, 2 * columns + 1), np.uint8)
-    left[:, :columns] = 1
-    over = [
-        cv2.dilate(values, kernel) > limit for kernel in (above, above[::-1], left, left[:, ::-1])
-    ]
-    return np.asarray((over[0] & over[1]) | (over[2] & over[3]))
+    """Return where values on two opposite sides within the window are above a point's limit.
+
+    Args:
+        values: (H, W), 0 or more.
+        v: (N,) rows of the points.
+        u: (N,) their columns.
+        limit: (N,) of the points, 0 or more.
+        rows: how far is looked up and down; three columns wide.
+        columns: how far left and right; three rows wide.
+    """
+    vertical, horizontal = np.ones((rows, 3), np.uint8), np.ones((3, columns), np.uint8)
+    # Each strip ends one pixel before the point itself, hence the row or column of zeros in front.
+    framed = cv2.copyMakeBorder(values, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    above = cv2.dilate(framed, vertical, anchor=(1, rows - 1))[v, u + 1] > limit
+    below = cv2.dilate(framed, vertical, anchor=(1, 0))[v + 2, u + 1] > limit
+    left = cv2.dilate(framed, horizontal, anchor=(columns - 1, 1))[v + 1, u] > limit
+    right = cv2.dilate(framed, horizontal, anchor=(0, 1))[v + 1, u + 2] > limit
+    return np.asarray((above & below) | (left & right))
 
 
 def _swept(
-    depth_m: npt.NDArray[np.floating], camera: Intrinsics, lidar_m: npt.NDArray[np.float32]
+    v: npt.NDArray[np.int64],
+    u: npt.NDArray[np.int64],
+    z: npt.NDArray[np.float32],
+    camera: Intrinsics,
+    lidar_m: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Sweep all points from where the camera sees them towards where the LiDAR would.
 
     Returns:
         (H, W) pixels of parallax left to the point that has most of it left there, 0 where none
-        passes; (H, W) each point's own parallax, 0 where there is no point.
+        passes; (N,) each point's own parallax.
     """
-    height, width = depth_m.shape
-    v, u = np.nonzero(np.isfinite(depth_m))
-    z = depth_m[v, u].astype(np.float32)
+    height, width = camera.height, camera.width
     away = z - lidar_m[2]
     seen = away > _LEAST_DISTANCE_M
     away = np.where(seen, away, np.float32(1.0))
     across = camera.fx * ((u - camera.cx) / camera.fx * z - lidar_m[0]) / away + camera.cx - u
     down = camera.fy * ((v - camera.cy) / camera.fy * z - lidar_m[1]) / away + camera.cy - v
-    length = np.where(seen, np.hypot(across, down), 0.0).astype(np.float32)
-    parallax = np.zeros((height, width), np.float32)
-    parallax[v, u] = length
+    parallax = np.where(seen, np.hypot(across, down), 0.0).astype(np.float32)
     # Ascending, so that of two points on one pixel the larger value is written last.
-    order = np.argsort(length)
-    u, v, length = u[order], v[order], length[order]
+    order = np.argsort(parallax)
+    length = parallax[order]
     step = np.maximum(length, 1e-6)
-    across, down = across[order] / step, down[order] / step
+    column, row = u[order].astype(np.float32), v[order].astype(np.float32)
+    across = (across[order] / step).astype(np.float32)
+    down = (down[order] / step).astype(np.float32)
     swept = np.zeros(height * width, np.float32)
     longest = min(float(length[-1]) if length.size else 0.0, _SWEEP_PART * height)
     for way in range(0, int(longest) + 1, _SWEEP_STEP_PX):
         first = np.searchsorted(length, way)
-        column = np.rint(u[first:] + way * across[first:]).astype(np.int64)
-        row = np.rint(v[first:] + way * down[first:]).astype(np.int64)
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        pixel, left = (row * width + column)[inside], length[first:][inside] - way
+        at_column = np.rint(column[first:] + np.float32(way) * across[first:])
+        at_row = np.rint(row[first:] + np.float32(way) * down[first:])
+        inside = (at_column >= 0) & (at_column < width) & (at_row >= 0) & (at_row < height)
+        pixel = at_row[inside].astype(np.int64) * width + at_column[inside].astype(np.int64)
+        left = length[first:][inside] - np.float32(way)
         more = left > swept[pixel]
         swept[pixel[more]] = left[more]
     kernel = np.ones((_SWEEP_STEP_PX, _SWEEP_STEP_PX), np.uint8)

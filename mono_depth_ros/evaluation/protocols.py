@@ -202,18 +202,24 @@ def select_pixels(
 
 
 def select_places(prediction_m: FloatArray, reference_m: FloatArray, protocol: Protocol) -> Pixels:
-    """Apply every switch but the average to one image.
+    """Apply every switch but the average to one image; arguments as `window_pixels`."""
+    return counted_pixels(window_pixels(prediction_m, reference_m, protocol), protocol)
+
+
+def window_pixels(prediction_m: FloatArray, reference_m: FloatArray, protocol: Protocol) -> Pixels:
+    """Return the pixels of one image that have a reference in the window, as predicted.
 
     Args:
         prediction_m: (H, W) metres on the grid of the reference, NaN = unknown.
         reference_m: (H, W) metres of the full frame, NaN or 0 = no measurement.
-        protocol: the switches.
+        protocol: the switches; its alignment and average make no difference.
 
     Raises:
         ShapeError: the maps differ in size or do not fit the crop.
     """
     require_same_shape(prediction_m, reference_m)
-    prediction = _stored(np.asarray(prediction_m, np.float64), protocol)
+    prediction = _stored(np.asarray(prediction_m), protocol)
+    # In double precision, so that a depth at the end of the range falls on one side everywhere.
     reference = np.asarray(reference_m, np.float64)
     height, width = reference.shape
     top, left = 0, 0
@@ -222,8 +228,15 @@ def select_places(prediction_m: FloatArray, reference_m: FloatArray, protocol: P
         prediction = prediction[top:bottom, left:right]
         reference = reference[top:bottom, left:right]
     rows, columns = np.nonzero(reference_mask(reference, protocol))
-    p, g = _aligned(prediction[rows, columns], reference[rows, columns], protocol)
-    total = g.size
+    p = prediction[rows, columns].astype(np.float64)
+    g = reference[rows, columns]
+    return Pixels(p, g, rows + top, columns + left, (height, width), g.size)
+
+
+def counted_pixels(window: Pixels, protocol: Protocol) -> Pixels:
+    """Return what counts of `window_pixels`: aligned, missing predictions dealt with, clamped."""
+    rows, columns = window.rows, window.columns
+    p, g = _aligned(window.prediction_m, window.reference_m, protocol)
     if _skips_missing(protocol):
         known = np.isfinite(p) & (p > 0)
         p, g, rows, columns = p[known], g[known], rows[known], columns[known]
@@ -233,7 +246,7 @@ def select_places(prediction_m: FloatArray, reference_m: FloatArray, protocol: P
             p = np.where(np.isnan(p), protocol.clamp_m[0], p)
     if g.size < protocol.min_pixels:
         p, g, rows, columns = p[:0], g[:0], rows[:0], columns[:0]
-    return Pixels(p, g, rows + top, columns + left, (height, width), total)
+    return Pixels(p, g, rows, columns, window.shape, window.truth_pixels)
 
 
 def score(prediction_m: FloatArray, reference_m: FloatArray, protocol: Protocol) -> DepthErrors:
@@ -284,8 +297,9 @@ def devkit_fill(prediction_m: FloatArray) -> npt.NDArray[np.float64]:
     return filled
 
 
-def _stored(prediction: npt.NDArray[np.float64], protocol: Protocol) -> npt.NDArray[np.float64]:
+def _stored(prediction: FloatArray, protocol: Protocol) -> FloatArray:
     if protocol.png_scale is not None:
+        prediction = prediction.astype(np.float64)
         prediction = np.floor(prediction * protocol.png_scale) / protocol.png_scale
     return devkit_fill(prediction) if protocol.missing == "devkit-fill" else prediction
 

@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 class RecordedDepth:
     """The depth images of one topic, found by the stamp of the camera image they were made from.
 
-    A context manager. Frames are asked for in recorded order; memory holds one depth image. Of a
-    damaged recording the depth that can be read is used, and a warning logged.
+    A context manager. Frames are asked for in recorded order; one that lies before the last reads
+    the recording from its start again. Memory holds one depth image. Of a damaged recording the
+    depth that can be read is used, and a warning logged.
 
     Args:
         bag: the recording with the depth, maybe another one than that with the truth.
@@ -51,10 +52,10 @@ class RecordedDepth:
                 logger.warning("%s; using the depth that can be read", error)
             self._positions = {stamp_ns: i for i, stamp_ns in enumerate(headers.stamps_ns)}
         self._sequence: MessageSequence | None = None
+        self._last = -1
 
     def __enter__(self) -> RecordedDepth:
-        positions = self._positions.values()
-        self._sequence = MessageSequence(self.path, self.topic, positions).__enter__()
+        self._open()
         return self
 
     def __exit__(
@@ -74,4 +75,13 @@ class RecordedDepth:
             return None
         if self._sequence is None:
             raise BagError(f"{self.path} is not open; use RecordedDepth in a `with` statement")
+        if position <= self._last:
+            self._sequence.__exit__()
+            self._open()
+        self._last = position
         return image_to_depth(self._sequence.message(position))
+
+    def _open(self) -> None:
+        positions = self._positions.values()
+        self._sequence = MessageSequence(self.path, self.topic, positions).__enter__()
+        self._last = -1

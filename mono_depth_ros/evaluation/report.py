@@ -17,7 +17,7 @@ from mono_depth_ros.evaluation.diagnosis import Diagnosis
 from mono_depth_ros.evaluation.folders import replacing_folder, require_replaceable_folder
 from mono_depth_ros.evaluation.html import note, page, table
 from mono_depth_ros.evaluation.left_out import left_out_rows
-from mono_depth_ros.evaluation.pipeline import Evaluation, EvaluationConfig
+from mono_depth_ros.evaluation.pipeline import Evaluation
 from mono_depth_ros.evaluation.report_sections import (
     flicker_text,
     picture_sections,
@@ -25,6 +25,7 @@ from mono_depth_ros.evaluation.report_sections import (
     summary_section,
 )
 from mono_depth_ros.evaluation.saved_report import PER_FRAME, SCORES, write_frames, write_scores
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.metrics import DepthErrors
 
 PAGE = "report.html"
@@ -134,6 +135,7 @@ def provenance(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "recording": recording.path.name,
         **({"damage": recording.damage} if recording.damage else {}),
+        **({"interrupted": evaluation.interrupted} if evaluation.interrupted else {}),
         "image topic": recording.topics.image,
         "truth": _truth_text(evaluation),
         "occlusion rule": _occlusion_text(config),

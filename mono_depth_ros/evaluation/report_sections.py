@@ -38,7 +38,10 @@ def summary_section(evaluation: Evaluation) -> str:
     spread = "mean relative error"
     if interval is not None:
         spread += f", {interval.low.abs_rel:.3f} to {interval.high.abs_rel:.3f}"
-    return paragraph(_sentence(summary)) + cards(
+    sentence = _sentence(summary)
+    if evaluation.interrupted:
+        sentence = f"Not complete: {evaluation.interrupted}. {sentence}"
+    return paragraph(sentence) + cards(
         [
             ("AbsRel", f"{model.abs_rel:.3f}", spread),
             ("δ1", f"{model.delta1:.1%}", "pixels within a factor of 1.25"),

@@ -10,13 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import ShapeError
-from mono_depth_ros.geometry import (
-    FloatArray,
-    Intrinsics,
-    pixels_of,
-    project_into_image,
-    transform_points,
-)
+from mono_depth_ros.geometry import FloatArray, pixels_of
 
 # Four neighbours whose depths differ by more lie on both sides of an edge.
 _LARGEST_RATIO = 1.1
@@ -45,7 +39,7 @@ def sample_depth(
     rows, columns = pixels_of(u_px, v_px)
     if np.any((columns < 0) | (columns >= width) | (rows < 0) | (rows >= height)):
         raise ShapeError(f"some of {len(columns)} positions lie outside the {height}x{width} image")
-    nearest = np.asarray(depth_m, np.float64)[rows, columns]
+    nearest = depth_m[rows, columns].astype(np.float64)
     left, top = np.floor(u_px).astype(np.int64), np.floor(v_px).astype(np.int64)
     inside = (left >= 0) & (top >= 0) & (left < width - 1) & (top < height - 1)
     left, top = left[inside], top[inside]
@@ -66,36 +60,33 @@ def sample_depth(
     return nearest
 
 
-def at_points(
+def sampled_at(
     prediction_m: FloatArray,
     reference_m: npt.NDArray[np.float32],
-    points_lidar_m: FloatArray,
-    camera_from_lidar: npt.ArrayLike,
-    camera: Intrinsics,
+    u_px: FloatArray,
+    v_px: FloatArray,
+    depth_m: FloatArray,
 ) -> npt.NDArray[np.float64]:
     """Return the prediction with every pixel that has a LiDAR point sampled at that point.
 
     Args:
         prediction_m: (H, W) metres, NaN = unknown.
-        reference_m: (H, W) of `geometry.lidar_to_depth` of the same points; pixels whose depth was
+        reference_m: (H, W) of `geometry.render_depth` of the same points; pixels whose depth was
             removed since stay as they are.
-        points_lidar_m: (N, 3) metres; those that are not finite count for nothing.
-        camera_from_lidar: (4, 4).
-        camera: of both maps.
+        u_px: (N,) positions of the points in the image, across.
+        v_px: (N,) down.
+        depth_m: (N,) their depths, metres.
 
     Raises:
-        ShapeError: the maps differ in size.
+        ShapeError: the maps differ in size, or a point lies outside the image.
     """
     if prediction_m.shape != reference_m.shape:
         raise ShapeError(
             f"prediction {prediction_m.shape} and reference {reference_m.shape} must agree in size"
         )
-    finite = np.isfinite(points_lidar_m).all(axis=1)
-    points = transform_points(camera_from_lidar, points_lidar_m[finite])
-    u_px, v_px, z_m = project_into_image(points, camera)
     rows, columns = pixels_of(u_px, v_px)
     # The one point of its pixel that the reference holds.
-    kept = reference_m[rows, columns] == z_m.astype(np.float32)
-    sampled = np.array(prediction_m, np.float64)
+    kept = reference_m[rows, columns] == depth_m.astype(np.float32)
+    sampled = prediction_m.astype(np.float64)
     sampled[rows[kept], columns[kept]] = sample_depth(prediction_m, u_px[kept], v_px[kept])
     return sampled

@@ -33,6 +33,7 @@ scores.json, format 1. A number that JSON lacks is null for NaN, "inf" or "-inf"
       ranges          list of {low_m, high_m, scores} by true depth, 12 bins per factor of ten;
                       empty ones are left out
       error_edges     ascending e, the last "inf"; error_counts the pixels between two of them
+    interrupted     only where the evaluation was: how far it had come, in words
     left_out        what was not scored and why, see `left_out.left_out`
     live            only where a running node was scored: what `LiveTiming` and `StreamMatcher`
                     measured, times in ms, shares of 1, null where nothing was measured
@@ -52,8 +53,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, astuple, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -66,11 +67,12 @@ from mono_depth_ros.errors import ConfigError, DataError
 from mono_depth_ros.evaluation.bootstrap import Interval
 from mono_depth_ros.evaluation.details import Details
 from mono_depth_ros.evaluation.left_out import left_out
-from mono_depth_ros.evaluation.pipeline import Evaluation, EvaluationConfig
+from mono_depth_ros.evaluation.pipeline import Evaluation
 from mono_depth_ros.evaluation.protocols import Protocol
-from mono_depth_ros.evaluation.record_values import Errors, count, errors, mapping, number
+from mono_depth_ros.evaluation.record_values import count, errors, mapping, number
 from mono_depth_ros.evaluation.saved_details import details_from, details_record
 from mono_depth_ros.evaluation.scores import FrameScore, Summary
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.metrics import DepthErrors, DevkitErrors
 
 FORMAT = 1
@@ -156,6 +158,7 @@ def write_scores(
         "protocol": to_mapping(evaluation.config.protocol),
         "config": to_mapping(evaluation.config),
         "provenance": dict(facts),
+        **({"interrupted": evaluation.interrupted} if evaluation.interrupted else {}),
         "left_out": left_out(evaluation),
         **({} if live is None else {"live": dict(live)}),
     }
@@ -167,7 +170,7 @@ def write_frames(evaluation: Evaluation, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_columns(evaluation.config))
-        writer.writerows(_frame_row(score) for score in evaluation.frames)
+        writer.writerows(score.values() for score in evaluation.frames)
 
 
 def json_text(record: Mapping[str, Any]) -> str:
@@ -205,13 +208,6 @@ def _columns(config: EvaluationConfig) -> list[str]:
     scores = [f"{part}{name}" for part in ("", "aligned_", "constant_", *bins) for name in names]
     devkit = [f"devkit_{field.name}" for field in fields(DevkitErrors)]
     return [*_HEAD, *scores, *devkit, *(f"{_LATER[0]}_{name}" for name in names)]
-
-
-def _frame_row(score: FrameScore) -> list[Any]:
-    values: list[Any] = [score.stamp_ns, score.truth_stamp_ns, score.truth_pixels, score.scale]
-    for scores in (score.model, score.aligned, score.constant, *score.bins):
-        values += astuple(scores)
-    return [*values, *astuple(score.devkit), *astuple(score.scale_and_shift)]
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
@@ -287,7 +283,7 @@ def _interval(values: Any) -> Interval | None:
 
 
 def _read_frames(path: Path, config: EvaluationConfig) -> Mapping[int, FrameScore]:
-    columns, frames = _columns(config), {}
+    columns, bins, frames = _columns(config), len(config.range_bins_m) - 1, {}
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         header = next(lines, None)
@@ -302,35 +298,13 @@ def _read_frames(path: Path, config: EvaluationConfig) -> Mapping[int, FrameScor
                     f"line {lines.line_num} has {len(cells)} cells, expected {len(columns)}"
                 )
             try:
-                frame = _frame(iter(cells), len(config.range_bins_m) - 1, later)
+                frame = FrameScore.from_values(iter(cells), bins, later)
             except ValueError as error:
                 raise ValueError(f"line {lines.line_num}: {error}") from error
             if frame.stamp_ns in frames:
                 raise ValueError(f"line {lines.line_num} repeats the stamp {frame.stamp_ns}")
             frames[frame.stamp_ns] = frame
     return MappingProxyType(frames)
-
-
-def _frame(cells: Iterator[str], bins: int, later: bool) -> FrameScore:
-    def scores(kind: type[Errors]) -> Errors:
-        return kind(int(next(cells)), *(float(next(cells)) for _ in fields(kind)[1:]))
-
-    # The cells are consumed from left to right.
-    stamp_ns, truth_stamp_ns, truth_pixels = (int(next(cells)) for _ in range(3))
-    scale = float(next(cells))
-    model, aligned, constant = (scores(DepthErrors) for _ in range(3))
-    return FrameScore(
-        stamp_ns=stamp_ns,
-        truth_stamp_ns=truth_stamp_ns,
-        truth_pixels=truth_pixels,
-        model=model,
-        aligned=aligned,
-        scale=scale,
-        constant=constant,
-        bins=tuple(scores(DepthErrors) for _ in range(bins)),
-        devkit=scores(DevkitErrors),
-        scale_and_shift=scores(DepthErrors) if later else DepthErrors.empty(),
-    )
 
 
 def _require_same_frames(frames: Mapping[int, FrameScore], summary: Summary) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import ConfigError, DataError
 from mono_depth_ros.evaluation.live import require_live
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig
 from mono_depth_ros.evaluation.report import require_replaceable
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 
 
 def _fixed(description: str, **metadata: Any) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, FrameScore, summarise
+from mono_depth_ros.evaluation.pipeline import summarise
 from mono_depth_ros.evaluation.saved_report import Report
+from mono_depth_ros.evaluation.scores import FrameScore
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.metrics import DepthErrors, DevkitErrors
 
 START_NS = 1_700_000_000_000_000_000

@@ -23,7 +23,7 @@ from mono_depth_ros.evaluation import calibrate
 from mono_depth_ros.evaluation.calibrate import CalibrateConfig, calibrate_bag
 from mono_depth_ros.evaluation.camera_frames import CameraRecording
 from mono_depth_ros.evaluation.frames import FrameConfig, Recording
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.world.catalogue import make_scene
 from mono_depth_ros.world.recording import RecordingConfig
 

@@ -14,7 +14,7 @@ from mono_depth_ros.evaluation.calibration_files import read_camera, read_extrin
 from mono_depth_ros.evaluation.camera_frames import CameraRecording
 from mono_depth_ros.evaluation.frames import FrameConfig, Recording
 from mono_depth_ros.evaluation.live import require_live
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import Intrinsics, invert_transform, quaternion_from_matrix
 
 # What `camera_calibration` writes.

@@ -25,7 +25,7 @@ from mono_depth_ros.evaluation.comparison import (
 )
 from mono_depth_ros.evaluation.comparison_page import comparison_html, comparison_lines
 from mono_depth_ros.evaluation.intervals import IntervalConfig
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 
 BINS = (0.0, 10.0, 20.0)
 

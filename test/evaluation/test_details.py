@@ -13,13 +13,14 @@ from wall_scene import CAMERA, wall_depth
 
 from mono_depth_ros.errors import ConfigError, DataError
 from mono_depth_ros.evaluation.details import DetailSums
-from mono_depth_ros.evaluation.extremes import Extremes
+from mono_depth_ros.evaluation.extremes import Extremes, worst_and_best
 from mono_depth_ros.evaluation.frames import Frame
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag
+from mono_depth_ros.evaluation.pipeline import evaluate_bag
 from mono_depth_ros.evaluation.protocols import PROTOCOLS, select_pixels, select_places
 from mono_depth_ros.evaluation.report import score_rows, write_report
 from mono_depth_ros.evaluation.saved_report import read_report
 from mono_depth_ros.evaluation.scores import scale_flicker
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.metrics import (
     DepthErrors,
     median_over_images,
@@ -207,7 +208,10 @@ class TestExtremes:
             shot = Frame(index, index, rgb, CAMERA)
             extremes.add(shot, wall_depth(0), wall_depth(0), abs_rel)
             assert len(extremes._kept) <= 2 * wanted
-        return [[float(p.title.split()[1][:-1]) for p in part] for part in extremes.drawn(10.0)]
+        shown = [[float(p.title.split()[4][:-1]) for p in part] for part in extremes.drawn(10.0)]
+        chosen = worst_and_best(abs_rels, wanted)
+        assert shown == [[abs_rels[place] for place in places] for places in chosen]
+        return shown
 
     def test_the_largest_and_the_smallest(self):
         abs_rels = np.random.default_rng(4).permutation(100) / 100

@@ -15,7 +15,8 @@ from mono_depth_ros.bags.world import write_world_bag
 from mono_depth_ros.errors import BagError
 from mono_depth_ros.evaluation.diagnosis import diagnose
 from mono_depth_ros.evaluation.frames import Recording
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag
+from mono_depth_ros.evaluation.pipeline import evaluate_bag
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.world.recording import RecordingConfig
 
 POSE, FOCAL = "extrinsics or time", "focal length"

@@ -14,8 +14,9 @@ import pytest
 from fuzz_scene import FRAMES, make_scenes, write_mutant
 
 from mono_depth_ros.errors import MonoDepthError
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag
+from mono_depth_ros.evaluation.pipeline import evaluate_bag
 from mono_depth_ros.evaluation.report import write_report
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 
 # Absurd sizes must be refused before they are allocated.
 MEMORY_BYTES = 1 << 30

@@ -19,8 +19,9 @@ from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import BagError
 from mono_depth_ros.evaluation.frames import FrameConfig
 from mono_depth_ros.evaluation.left_out import LISTED
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag
+from mono_depth_ros.evaluation.pipeline import evaluate_bag
 from mono_depth_ros.evaluation.report import write_report
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 
 CONFIG = EvaluationConfig(occlusion="none", range_bins_m=(0.0, 10.0), pictures=0)
 PIXELS = CAMERA.width * CAMERA.height

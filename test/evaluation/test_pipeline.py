@@ -19,9 +19,10 @@ from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import BagError, ConfigError, DataError, ShapeError
 from mono_depth_ros.evaluation.frames import FrameConfig, Recording
 from mono_depth_ros.evaluation.pictures import overlay_depth
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag, median_reference
+from mono_depth_ros.evaluation.pipeline import evaluate_bag
 from mono_depth_ros.evaluation.recorded import RecordedDepth
 from mono_depth_ros.evaluation.report import write_report
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 
 ROOT = Path(__file__).parents[2]
 REAL_FRAMES = ROOT / "config" / "evaluation" / "real_frames.yaml"
@@ -97,9 +98,8 @@ def test_a_wrong_transform_is_noticed(make_bag):
     # The LiDAR looks backwards, so nothing lands in the image.
     behind = (0.0, 0.0, -100.0, 0.0, 0.0, 0.0, 1.0)
     config = EvaluationConfig(frames=FrameConfig(camera_from_lidar=behind))
-    recording = Recording(make_bag(), config.frames)
     with pytest.raises(BagError, match="transform between camera and LiDAR"):
-        median_reference(recording, config)
+        evaluate_bag(make_bag(), ten_percent_far, config)
 
 
 def test_a_prediction_of_another_size_is_refused(make_bag):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mono_depth_ros.errors import ShapeError
-from mono_depth_ros.evaluation.sampling import at_points, sample_depth
-from mono_depth_ros.geometry import Intrinsics, lidar_to_depth
+from mono_depth_ros.evaluation.sampling import sample_depth, sampled_at
+from mono_depth_ros.geometry import Intrinsics, lidar_into_image, lidar_to_depth
 
 CAMERA = Intrinsics(40.0, 42.0, 31.5, 23.0, 64, 48)
 V, U = np.indices((48, 64), dtype=np.float64)
@@ -48,14 +48,15 @@ def test_the_point_that_the_reference_holds_is_sampled():
     z = depth(u, v) * [1.0, 0.9, 1.0]
     points = np.column_stack(((u - 31.5) / 40.0 * z, (v - 23.0) / 42.0 * z, z))
     reference_m = lidar_to_depth(points, np.eye(4), CAMERA)
-    sampled = at_points(depth(U, V), reference_m, points, np.eye(4), CAMERA)
+    seen = lidar_into_image(points, np.eye(4), CAMERA)
+    sampled = sampled_at(depth(U, V), reference_m, *seen)
     assert sampled[30, 20] == pytest.approx(depth(20.4, 29.8))
     assert sampled[12, 40] == pytest.approx(depth(40.2, 12.0))
     sampled[30, 20], sampled[12, 40] = depth(20, 30), depth(40, 12)
     np.testing.assert_array_equal(sampled, depth(U, V))
     # What was removed as occluded is not sampled.
     reference_m[30, 20] = np.nan
-    again = at_points(depth(U, V), reference_m, points, np.eye(4), CAMERA)
+    again = sampled_at(depth(U, V), reference_m, *seen)
     assert again[30, 20] == depth(20, 30)
     with pytest.raises(ShapeError, match="agree in size"):
-        at_points(np.ones((4, 4)), reference_m, points, np.eye(4), CAMERA)
+        sampled_at(np.ones((4, 4)), reference_m, *seen)

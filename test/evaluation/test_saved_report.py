@@ -12,9 +12,10 @@ from wall_scene import wall_depth
 
 from mono_depth_ros.errors import DataError
 from mono_depth_ros.evaluation.intervals import IntervalConfig
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag, summarise
+from mono_depth_ros.evaluation.pipeline import evaluate_bag, summarise
 from mono_depth_ros.evaluation.report import write_report
 from mono_depth_ros.evaluation.saved_report import read_report
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 
 CONFIG = EvaluationConfig(
     occlusion="none",
@@ -61,7 +62,7 @@ def edit_rows(folder, change):
 def test_reading_gives_back_every_bit(evaluation, folder):
     report = read_report(folder)
     # repr, because NaN of the empty bin is not equal to itself.
-    assert repr(tuple(report.frames.values())) == repr(evaluation.frames)
+    assert repr(tuple(report.frames.values())) == repr(tuple(evaluation.frames))
     assert list(report.frames) == [frame.stamp_ns for frame in evaluation.frames]
     assert repr(report.summary) == repr(evaluation.summary)
     assert report.config == CONFIG

@@ -9,9 +9,10 @@ import pytest
 
 from mono_depth_ros.bags.world import write_world_bag
 from mono_depth_ros.cli.main import main
-from mono_depth_ros.evaluation.frames import Recording
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, FrameConfig, evaluate_bag
+from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.evaluation.pipeline import evaluate_bag
 from mono_depth_ros.evaluation.report import setup_text
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import quaternion_from_matrix
 from mono_depth_ros.world.recording import RecordingConfig
 from mono_depth_ros.world.scene import rotation_y

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mono_depth_ros.evaluation.frame_scoring import reference_of, score_frame
 from mono_depth_ros.evaluation.frames import Frame
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, reference_depth, score_frame
-from mono_depth_ros.evaluation.sampling import at_points
+from mono_depth_ros.evaluation.sampling import sampled_at
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import Intrinsics, invert_transform
 from mono_depth_ros.world import LIDARS, make_scene, render, scan
 from mono_depth_ros.world.scene import BODY_FROM_OPTICAL, body_pose
@@ -71,10 +72,9 @@ def draw_rig(kind: str, seed: int, above_m: float | None = None) -> tuple[Frame,
 
 
 def errors(frame: Frame, depth_m: np.ndarray, config: EvaluationConfig) -> Errors:
-    reference_m = reference_depth(frame, config)
-    sampled_m = at_points(
-        depth_m, reference_m, frame.lidar_points_m, frame.camera_from_lidar, frame.camera
-    )
+    reference = reference_of(frame, config)
+    reference_m = reference.depth_m
+    sampled_m = sampled_at(depth_m, reference_m, *reference.points)
     filled = np.nan_to_num(depth_m, nan=1e3)
     kernel = np.ones((3, 3), np.uint8)
     edge = cv2.dilate(filled, kernel) > 1.05 * cv2.erode(filled, kernel)
@@ -91,8 +91,8 @@ def check(kind: str, seed: int) -> float:
     assert found.away.sum() > 1000
     assert found.relative[found.away & (found.relative < 0.05)].mean() < 1e-3
     if frame.camera.width >= 640:
-        reference_m = reference_depth(frame, FILTERED)
-        assert score_frame(frame, depth_m, reference_m, 1.0, FILTERED).model.abs_rel < 0.01
+        reference = reference_of(frame, FILTERED)
+        assert score_frame(frame, depth_m, reference, FILTERED).model.abs_rel < 0.01
     return float(found.relative[found.away].mean())
 
 
@@ -135,9 +135,9 @@ def test_points_seen_through_foreground_are_cut_on_many_rigs():
 
 def test_pixel_sampling_is_worse_on_roads():
     frame, depth_m = draw_rig("streets", 901)
-    reference_m = reference_depth(frame, FILTERED)
+    reference = reference_of(frame, FILTERED)
     scores = [
-        score_frame(frame, depth_m, reference_m, 1.0, EvaluationConfig(sampling=way)).model.abs_rel
+        score_frame(frame, depth_m, reference, EvaluationConfig(sampling=way)).model.abs_rel
         for way in ("subpixel", "pixel")
     ]
     assert scores[1] > 1.5 * scores[0]

@@ -25,8 +25,9 @@ from mono_depth_ros.cli.arguments import GATE_FAILED
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.decoding import camera_info_to_intrinsics
 from mono_depth_ros.errors import MonoDepthError
-from mono_depth_ros.evaluation.pipeline import EvaluationConfig, evaluate_bag, summarise
+from mono_depth_ros.evaluation.pipeline import evaluate_bag, summarise
 from mono_depth_ros.evaluation.saved_report import read_report
+from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import depth_to_points
 from mono_depth_ros.predictor import DepthPredictor
 from mono_depth_ros.ros.evaluator_node import EvaluatorNode
