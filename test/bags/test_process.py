@@ -116,7 +116,7 @@ def test_what_lies_before_the_damage_is_written(tmp_path):
     data = file.read_bytes()
     cut = tmp_path / "cut.mcap"
     cut.write_bytes(data[: len(data) // 2])
-    with pytest.raises(BagError, match="holds the"):
+    with pytest.raises(BagError, match=r"holds \d+ readable frames"):
         process_bag(cut, tmp_path / "out", red_is_depth)
     with BagReader(cut) as reader, pytest.raises(BagError):
         images = 0
