@@ -8,7 +8,8 @@ length. The one that raises the score most is believed, and reported if it is la
 calibrations usually err, and if the gain is large and similar in all parts of the recording.
 
 A rotation and a time offset look alike while the robot turns at a constant rate; they are one group
-and then both readings are given. Units are judged by the median distance alone.
+and then both readings are given. The time supposes that most of what is near stands still: between
+other vehicles its estimate may have the wrong sign. Units are judged by the median distance alone.
 """
 
 from __future__ import annotations

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from rewritten_bags import rescaled, restamped, rewrite, turned, zoomed
 
+from mono_depth_ros.bags.kitti import import_drive
 from mono_depth_ros.bags.world import write_world_bag
 from mono_depth_ros.errors import BagError
 from mono_depth_ros.evaluation.diagnosis import diagnose
@@ -102,6 +104,18 @@ def test_millimetres_in_a_recording_are_named(bag, tmp_path):
     assert unit_named(faulty)
     diagnosis = diagnose(Recording(faulty, CONFIG.frames).frames(), moved=True)
     assert groups(diagnosis) == ["unit"] and diagnosis.unit_factor == pytest.approx(1e-3)
+
+
+def test_the_real_drive_is_without_fault_and_a_turned_one_is_named(tmp_path):
+    day = Path(__file__).parents[3] / "shared" / "data" / "kitti_drive" / "2011_09_26"
+    if not day.is_dir():
+        pytest.skip("the real drive of ../shared/data is not here")
+    import_drive(day / "2011_09_26_drive_0052_sync", tmp_path / "drive")
+    diagnosis = diagnosis_of(tmp_path / "drive")
+    assert diagnosis.conclusive and diagnosis.warnings == ()
+    fault = FAULTS["turned 2 deg about y"]
+    diagnosis = diagnosis_of(rewrite(tmp_path / "drive", tmp_path / "faulty", fault.change))
+    assert groups(diagnosis) == [fault.group] and fault.off(diagnosis) <= fault.limit
 
 
 @pytest.mark.long
