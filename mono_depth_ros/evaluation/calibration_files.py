@@ -28,13 +28,13 @@ import numpy.typing as npt
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.decoding import camera_info_to_intrinsics
 from mono_depth_ros.errors import CalibrationError, ConfigError
-from mono_depth_ros.evaluation.rectification import Lens
 from mono_depth_ros.geometry import (
     Intrinsics,
     invert_transform,
     quaternion_from_matrix,
     transform_from_quaternion,
 )
+from mono_depth_ros.rectification import Lens
 
 # Written out with few digits a rotation is not quite one.
 _ROTATION_TOLERANCE = 1e-2

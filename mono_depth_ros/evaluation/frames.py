@@ -29,11 +29,12 @@ from mono_depth_ros.errors import (
 from mono_depth_ros.evaluation.association import match_nearest
 from mono_depth_ros.evaluation.calibration_files import read_camera
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS, scan_headers
-from mono_depth_ros.evaluation.rectification import Lens, Rectifier, read_lenses
+from mono_depth_ros.evaluation.rectification import Rectifier, read_lenses
 from mono_depth_ros.evaluation.rig import Rig, make_rig
 from mono_depth_ros.evaluation.sequence import MessageSequence
 from mono_depth_ros.evaluation.sweeps import Sweep, nearest_sweeps
 from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.rectification import Lens
 
 logger = logging.getLogger(__name__)
 

@@ -1,16 +1,11 @@
-"""Lens distortion taken out of recorded images.
-
-Distortion models: REP 104's `distortion_model` of sensor_msgs/CameraInfo, with the formulas of
-OpenCV's calib3d (plumb_bob, rational_polynomial) and fisheye (equidistant) modules.
-"""
+"""Lens distortion taken out of recorded images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,11 +15,7 @@ from mono_depth_ros.bags.messages import stamp_ns as stamp_of
 from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.errors import BagError, CalibrationError
 from mono_depth_ros.geometry import Intrinsics
-
-_PINHOLE, _FISHEYE = ("plumb_bob", "rational_polynomial"), ("equidistant", "fisheye")
-
-Lens = tuple[str, tuple[float, ...]]
-"""Distortion model and its coefficients."""
+from mono_depth_ros.rectification import Lens, Rectification, lens_of, require_known, sampling_map
 
 
 class Rectifier:
@@ -120,47 +111,25 @@ def read_lenses(bag: str | Path, camera_info_topic: str) -> dict[int, Lens]:
     return lenses
 
 
-def lens_of(info: Any) -> Lens:
-    """Return model and coefficients of a CameraInfo (d, or D as ROS 1 writes it)."""
-    values: Sequence[float] = info.d if hasattr(info, "d") else info.D
-    return str(info.distortion_model), tuple(float(value) for value in values)
-
-
 def distortion_maps(
     lens: Lens, camera: Intrinsics
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return where each pixel of the pinhole image lies in the distorted one.
 
     Args:
-        lens: model and coefficients; none, or zeros alone, distort nothing.
+        lens: model and coefficients.
         camera: K of the image, which the pinhole image keeps.
 
     Returns:
-        u and v, (H, W) float32 pixels each.
+        u and v, (H, W) float32 pixels each, outside the image where the lens shows nothing.
 
     Raises:
-        CalibrationError: the model is unknown, or has another number of coefficients or some that
-            are not finite.
+        CalibrationError: see `require_known`.
     """
-    model, coefficients = lens
-    size = (camera.width, camera.height)
-    if not all(map(math.isfinite, coefficients)):
-        raise CalibrationError(
-            f"camera_info has distortion coefficients {coefficients}; all of them must be finite: "
-            "calibrate the camera"
-        )
-    if not any(coefficients):
-        u, v = np.meshgrid(*(np.arange(length, dtype=np.float32) for length in size))
-        return u, v
-    arguments: tuple[Any, ...] = (camera.matrix, np.array(coefficients))
-    arguments += (np.eye(3), camera.matrix, size, cv2.CV_32FC1)
-    if model in _PINHOLE and len(coefficients) in (4, 5, 8, 12, 14):
-        map_u, map_v = cv2.initUndistortRectifyMap(*arguments)
-    elif model in _FISHEYE and len(coefficients) == 4:
-        map_u, map_v = cv2.fisheye.initUndistortRectifyMap(*arguments)
+    rectification = Rectification(lens, camera, camera)
+    if rectification.moves_nothing:
+        require_known(lens)
+        u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     else:
-        raise CalibrationError(
-            f"camera_info has the distortion {model!r} with {len(coefficients)} coefficients; "
-            "rectify the images before recording them, for example with image_proc"
-        )
-    return np.asarray(map_u, np.float32), np.asarray(map_v, np.float32)
+        u, v = (np.nan_to_num(axis, nan=-9.0) for axis in sampling_map(rectification))
+    return u.astype(np.float32), v.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Distortion maps against the formulas written out, and images that follow them."""
+"""Recorded images and depth follow the distortion of their own camera_info."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import pytest
 
 from mono_depth_ros.bags.messages import camera_info_message
 from mono_depth_ros.bags.writer import BagWriter
-from mono_depth_ros.errors import BagError, CalibrationError
+from mono_depth_ros.errors import BagError
 from mono_depth_ros.evaluation.rectification import (
     Rectifier,
     distortion_maps,
-    lens_of,
     read_lenses,
 )
 from mono_depth_ros.geometry import Intrinsics
@@ -21,56 +20,6 @@ CAMERA = Intrinsics(fx=50.0, fy=52.0, cx=31.0, cy=23.5, width=64, height=48)
 V, U = np.indices((48, 64), dtype=np.float64)
 X, Y = (U - 31.0) / 50.0, (V - 23.5) / 52.0
 R2 = X**2 + Y**2
-
-
-def test_plumb_bob():
-    k1, k2, p1, p2, k3 = -0.3, 0.1, 0.002, -0.001, -0.02
-    radial = 1 + k1 * R2 + k2 * R2**2 + k3 * R2**3
-    x = X * radial + 2 * p1 * X * Y + p2 * (R2 + 2 * X**2)
-    y = Y * radial + p1 * (R2 + 2 * Y**2) + 2 * p2 * X * Y
-    map_u, map_v = distortion_maps(("plumb_bob", (k1, k2, p1, p2, k3)), CAMERA)
-    np.testing.assert_allclose(map_u, 50.0 * x + 31.0, atol=1e-4)
-    np.testing.assert_allclose(map_v, 52.0 * y + 23.5, atol=1e-4)
-
-
-def test_rational_polynomial():
-    k = (0.2, -0.1, 0.0, 0.0, 0.01, 0.5, -0.05, 0.02)
-    radial = (1 + k[0] * R2 + k[1] * R2**2 + k[4] * R2**3) / (
-        1 + k[5] * R2 + k[6] * R2**2 + k[7] * R2**3
-    )
-    map_u, map_v = distortion_maps(("rational_polynomial", k), CAMERA)
-    np.testing.assert_allclose(map_u, 50.0 * X * radial + 31.0, atol=1e-4)
-    np.testing.assert_allclose(map_v, 52.0 * Y * radial + 23.5, atol=1e-4)
-
-
-def test_equidistant():
-    k1, k2, k3, k4 = -0.02, 0.01, -0.003, 0.001
-    angle = np.arctan(np.sqrt(R2))
-    bent = angle * (1 + k1 * angle**2 + k2 * angle**4 + k3 * angle**6 + k4 * angle**8)
-    with np.errstate(invalid="ignore"):
-        scale = np.where(R2 > 0, bent / np.sqrt(R2), 1.0)
-    map_u, map_v = distortion_maps(("equidistant", (k1, k2, k3, k4)), CAMERA)
-    np.testing.assert_allclose(map_u, 50.0 * X * scale + 31.0, atol=1e-4)
-    np.testing.assert_allclose(map_v, 52.0 * Y * scale + 23.5, atol=1e-4)
-
-
-@pytest.mark.parametrize("lens", [("plumb_bob", (0.0,) * 5), ("", ()), ("ideal", (0.0, 0.0))])
-def test_no_distortion_moves_nothing(lens):
-    map_u, map_v = distortion_maps(lens, CAMERA)
-    np.testing.assert_array_equal(map_u, U)
-    np.testing.assert_array_equal(map_v, V)
-
-
-@pytest.mark.parametrize("lens", [("thin_prism", (0.1,) * 4), ("equidistant", (0.1,) * 5)])
-def test_unknown_models_say_what_to_do(lens):
-    with pytest.raises(CalibrationError, match=r"rectify the images before"):
-        distortion_maps(lens, CAMERA)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_coefficients_that_are_not_finite_are_refused(value):
-    with pytest.raises(CalibrationError, match="must be finite"):
-        distortion_maps(("plumb_bob", (0.1, value, 0.0, 0.0, 0.0)), CAMERA)
 
 
 def test_a_broken_camera_info_does_not_hide_later_lenses(tmp_path):
@@ -120,14 +69,6 @@ def test_images_follow_the_maps_of_their_own_camera_info(tmp_path):
 def test_a_bag_without_the_topic_is_an_error(tmp_path):
     with pytest.raises(BagError, match="no topic /nowhere"):
         read_lenses(write_infos(tmp_path / "bag", [("", ())]), "/nowhere")
-
-
-def test_ros_1_names():
-    class Info:
-        D = (0.1, 0.2)
-        distortion_model = "plumb_bob"
-
-    assert lens_of(Info()) == ("plumb_bob", (0.1, 0.2))
 
 
 def test_the_maps_undo_what_the_lens_did():
