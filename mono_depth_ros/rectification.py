@@ -64,8 +64,9 @@ class Rectification:
 def read_rectification(info: Any) -> Rectification:
     """Read what the images need that a sensor_msgs/CameraInfo accompanies and nobody rectified.
 
-    The pinhole camera is P with binning and region of interest applied, else K. A lens without
-    distortion and without R already is the pinhole camera K. R of zeros is none.
+    The pinhole camera is P with binning and region of interest applied, or K where P is empty. The
+    images of a lens without distortion are taken for that camera's as they are, as image_proc does.
+    R of zeros is none.
 
     Args:
         info: an object with the fields of CameraInfo, named as ROS 1 or ROS 2 names them.
@@ -75,12 +76,11 @@ def read_rectification(info: Any) -> Rectification:
     """
     lens = lens_of(info)
     require_known(lens)
-    rotation = _rotation_of(info)
+    pinhole = camera_info_to_intrinsics(info, rectified=True)
+    if not bends(lens):
+        return Rectification(lens, pinhole, pinhole)
     raw = camera_info_to_intrinsics(info, rectified=False)
-    result = Rectification(lens, raw, raw, rotation)
-    if result.moves_nothing:
-        return result
-    return Rectification(lens, raw, camera_info_to_intrinsics(info, rectified=True), rotation)
+    return Rectification(lens, raw, pinhole, _rotation_of(info))
 
 
 def lens_of(info: Any) -> Lens:

@@ -249,9 +249,10 @@ def test_p_is_the_rectified_camera_and_k_where_it_is_empty():
     assert read_rectification(info(r=[0.0] * 9)) == what
 
 
-def test_a_pinhole_camera_keeps_its_k():
-    what = read_rectification(info(d=[]))
-    assert what.moves_nothing and what.rectified == CAMERA
+@pytest.mark.parametrize("r", [np.eye(3), cv2.Rodrigues(np.array([0.1, 0.0, 0.0]))[0]])
+def test_images_without_distortion_are_those_of_p_already(r):
+    what = read_rectification(info(d=[], k=[0.0] * 9, r=r.ravel()))
+    assert what.moves_nothing and what.rectified == Intrinsics(40, 41, 30, 22, 64, 48)
 
 
 def test_binning_and_window_hold_for_both_cameras():

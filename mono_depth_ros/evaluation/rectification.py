@@ -129,7 +129,9 @@ def distortion_maps(
     rectification = Rectification(lens, camera, camera)
     if rectification.moves_nothing:
         require_known(lens)
-        u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
-    else:
-        u, v = (np.nan_to_num(axis, nan=-9.0) for axis in sampling_map(rectification))
-    return u.astype(np.float32), v.astype(np.float32)
+        v, u = np.indices((camera.height, camera.width), np.float32)
+        return u, v
+    u, v = (
+        np.nan_to_num(axis, nan=-9.0).astype(np.float32) for axis in sampling_map(rectification)
+    )
+    return u, v

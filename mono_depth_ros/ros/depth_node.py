@@ -21,14 +21,14 @@ from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from mono_depth_ros.calibration import CalibrationFile
-from mono_depth_ros.decoding import camera_info_to_intrinsics, compressed_image_to_rgb, image_to_rgb
-from mono_depth_ros.errors import CalibrationError, ConfigError, MonoDepthError
+from mono_depth_ros.decoding import compressed_image_to_rgb, image_to_rgb
+from mono_depth_ros.errors import ConfigError, MonoDepthError
 from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.ros.camera_view import CameraViews, has_latched_publisher
 from mono_depth_ros.ros.encoding import (
     CloudEncoder,
     ColorArray,
     DepthArray,
-    camera_info_of_depth,
     depth_to_color_image,
     depth_to_image,
 )
@@ -91,6 +91,7 @@ class DepthNode(LifecycleNode):
         self._calibration: CalibrationFile | None = None
         self._worker: NewestItemWorker[ImageMessage] | None = None
         self._camera_info: CameraInfo | None = None
+        self._views: CameraViews | None = None
         self._cloud_encoder: CloudEncoder | None = None
         self._last_input: tuple[type, int, int] | None = None
         self._inputs: dict[str, Any] = {}
@@ -122,6 +123,9 @@ class DepthNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
         result = super().on_activate(state)
+        self._views = CameraViews(
+            self.config.rectified, self._predictor.device, self.get_logger().info
+        )
         self._worker = NewestItemWorker(
             self._process, lambda: self._camera_info is not None, "depth_worker"
         )
@@ -200,9 +204,19 @@ class DepthNode(LifecycleNode):
             )
 
     def _on_camera_info(self, info: CameraInfo) -> None:
-        self._camera_info = info
+        self._views.add(info)
+        self._camera_info = info  # the worker starts once this is set
         if self._worker is not None:
             self._worker.wake()
+
+    def _hear_latched_camera_info(self, topic: str) -> None:
+        # Only where one is: a driver that keeps nothing for late subscribers would warn of this
+        # subscription in its log.
+        if "latched_camera_info" not in self._inputs and has_latched_publisher(self, topic):
+            qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            self._inputs["latched_camera_info"] = self.create_subscription(
+                CameraInfo, "camera_info", self._on_camera_info, qos
+            )
 
     def _on_raw_image(self, image: Image) -> None:
         compressed = self._inputs.pop("compressed", None)
@@ -217,6 +231,7 @@ class DepthNode(LifecycleNode):
         replaced = self._worker.offer(image)
         if self._camera_info is None:
             topic = self.resolve_topic_name("camera_info")
+            self._hear_latched_camera_info(topic)
             self.tally.warn(
                 "no camera_info",
                 f"images come but no camera_info on {topic}; the newest image waits",
@@ -243,20 +258,18 @@ class DepthNode(LifecycleNode):
         if not wanted:
             self.tally.count("nobody subscribed")
             return
-        info = self._camera_info
-        camera = camera_info_to_intrinsics(info, rectified=self.config.rectified)
+        is_compressed = isinstance(image, CompressedImage)
+        topic = self.resolve_topic_name("image/compressed" if is_compressed else "image")
+        view = self._views.of(image.header, topic)
         if wanted != {"camera_info"}:
-            rgb = (
-                compressed_image_to_rgb(image)
-                if isinstance(image, CompressedImage)
-                else image_to_rgb(image)
+            rgb = view.picture(
+                compressed_image_to_rgb(image) if is_compressed else image_to_rgb(image)
             )
-            _require_same_size(rgb, camera)
-            depth_m = np.ascontiguousarray(self._predictor(rgb, camera), np.float32)
-            self._publish_depth(wanted, depth_m, rgb, camera, image.header)
+            depth_m = np.ascontiguousarray(self._predictor(rgb, view.camera), np.float32)
+            view.hide_unseen(depth_m)
+            self._publish_depth(wanted, depth_m, rgb, view.camera, image.header)
         if "camera_info" in wanted:
-            depth_info = camera_info_of_depth(info, image.header)
-            self._outputs["camera_info"].publish(depth_info)
+            self._outputs["camera_info"].publish(view.camera_info(image.header))
         self.tally.count("published")
 
     def _publish_depth(
@@ -286,7 +299,7 @@ class DepthNode(LifecycleNode):
         return [
             subscription.topic_name
             for key, subscription in self._inputs.items()
-            if key != "camera_info"
+            if "camera_info" not in key
         ]
 
     def _stop_input(self) -> None:
@@ -385,15 +398,6 @@ def _spin(node: DepthNode) -> None:
 
 def _reliability(name: str) -> ReliabilityPolicy:
     return ReliabilityPolicy.RELIABLE if name == "reliable" else ReliabilityPolicy.BEST_EFFORT
-
-
-def _require_same_size(rgb: ColorArray, camera: Intrinsics) -> None:
-    height, width = rgb.shape[:2]
-    if (height, width) != (camera.height, camera.width):
-        raise CalibrationError(
-            f"camera_info is for {camera.width}x{camera.height}, the image is {width}x{height} "
-            "(width x height); publish the camera_info of this image"
-        )
 
 
 if __name__ == "__main__":

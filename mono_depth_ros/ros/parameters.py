@@ -72,8 +72,11 @@ class NodeConfig:
         metadata=_fixed("QoS of all outputs; reliable reaches every subscriber"),
     )
     rectified: bool = field(
-        default=True,
-        metadata=_fixed("the image is rectified: use camera_info P; false: use K"),
+        default=False,
+        metadata=_fixed(
+            "the image is rectified already: use camera_info P; false: K, D, R and P tell what to "
+            "take out, unless the topic's name says image_rect"
+        ),
     )
     color_max_depth_m: float = field(
         default=0.0,

@@ -111,11 +111,11 @@ def test_all_outputs_agree_and_carry_the_images_header(bench):
     assert (info[0].height, info[0].width) == (depth[0].height, depth[0].width)
 
 
-def test_the_cloud_uses_p_when_rectified_and_k_when_not(bench):
-    for rectified, focal_px in ((True, 40.0), (False, 80.0)):
-        b = bench(rectified=rectified)
+def test_the_cloud_uses_p_and_k_where_p_is_empty(bench):
+    for p, focal_px in ((make_camera_info(focal_px=40.0).p, 40.0), ([0.0] * 12, 80.0)):
+        b = bench()
         info = make_camera_info(focal_px=80.0)
-        info.p = make_camera_info(focal_px=40.0).p
+        info.p = p
         b.start(info)
         points = b.listen(PointCloud2, "points")
         b.send(make_image(random_rgb(0)))
