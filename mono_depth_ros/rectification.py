@@ -153,19 +153,9 @@ def sampling_map(rectification: Rectification) -> tuple[FloatMap, FloatMap]:
         CalibrationError: see `require_known`.
     """
     require_known(rectification.lens)
-    raw, rectified = rectification.raw, rectification.rectified
-    columns = (np.arange(rectified.width) - rectified.cx) / rectified.fx
-    rows = (np.arange(rectified.height) - rectified.cy) / rectified.fy
-    x, y = np.meshgrid(columns, rows)
-    raw_from_rectified = np.reshape(rectification.rotation, (3, 3)).T
-    if not np.array_equal(raw_from_rectified, np.eye(3)):
-        rays = np.stack((x, y, np.ones_like(x)), -1) @ raw_from_rectified.T
-        forward = np.where(rays[..., 2] > 0, rays[..., 2], np.nan)
-        x, y = rays[..., 0] / forward, rays[..., 1] / forward
-    r = np.hypot(x, y)
-    x[r >= _folding_radius(rectification.lens, float(np.nanmax(r, initial=0.0)))] = np.nan
-    x, y = distort(rectification.lens, x, y)
-    return raw.fx * x + raw.cx, raw.fy * y + raw.cy
+    # An absurd calibration overflows; what is then not finite lies nowhere.
+    with np.errstate(all="ignore"):
+        return _sampling_map(rectification)
 
 
 class ImageRectifier:
@@ -186,17 +176,12 @@ class ImageRectifier:
     """
 
     def __init__(self, rectification: Rectification, device: Any = "cpu") -> None:
-        self._raw = rectification.raw
-        u, v = (np.round(axis * _STEPS_PER_PX) / _STEPS_PER_PX for axis in
-                sampling_map(rectification))  # fmt: skip
-        with np.errstate(invalid="ignore"):
-            self.seen = (u >= 0) & (v >= 0) & (u <= self._raw.width - 1)
-            self.seen &= v <= self._raw.height - 1
-        # Far away is clipped, because the fixed-point map holds 16 bits.
-        u = np.clip(np.nan_to_num(u, nan=_OUTSIDE_PX), _OUTSIDE_PX, self._raw.width - _OUTSIDE_PX)
-        v = np.clip(np.nan_to_num(v, nan=_OUTSIDE_PX), _OUTSIDE_PX, self._raw.height - _OUTSIDE_PX)
+        self._raw = raw = rectification.raw
+        u, v = sampling_map(rectification)
+        u, v = _on_steps(u, raw.width), _on_steps(v, raw.height)
+        self.seen = (u >= 0) & (v >= 0) & (u <= raw.width - 1) & (v <= raw.height - 1)
         sampler = _CpuSampler if str(device) == "cpu" else _TorchSampler
-        self._sample = sampler(u, v, self._raw, device)
+        self._sample = sampler(u, v, raw, device)
 
     def image(self, rgb: ByteImage) -> ByteImage:
         """Return an image (H, W, 3) uint8 rectified, of the rectified camera's size.
@@ -237,14 +222,36 @@ class _TorchSampler:
         return np.ascontiguousarray(rounded.cpu().numpy())
 
 
+def _on_steps(axis_px: FloatMap, length: int) -> FloatMap:
+    """Round to OpenCV's steps; what is far away comes nearer, as its maps hold 16 bits."""
+    near = np.clip(np.nan_to_num(axis_px, nan=_OUTSIDE_PX), _OUTSIDE_PX, length - _OUTSIDE_PX)
+    return np.asarray(np.round(near * _STEPS_PER_PX) / _STEPS_PER_PX, np.float64)
+
+
+def _sampling_map(rectification: Rectification) -> tuple[FloatMap, FloatMap]:
+    raw, rectified = rectification.raw, rectification.rectified
+    columns = (np.arange(rectified.width) - rectified.cx) / rectified.fx
+    rows = (np.arange(rectified.height) - rectified.cy) / rectified.fy
+    x, y = np.meshgrid(columns, rows)
+    raw_from_rectified = np.reshape(rectification.rotation, (3, 3)).T
+    if not np.array_equal(raw_from_rectified, np.eye(3)):
+        rays = np.stack((x, y, np.ones_like(x)), -1) @ raw_from_rectified.T
+        forward = np.where(rays[..., 2] > 0, rays[..., 2], np.nan)
+        x, y = rays[..., 0] / forward, rays[..., 1] / forward
+    r = np.hypot(x, y)
+    largest = float(np.max(r, initial=0.0, where=np.isfinite(r)))
+    x[r >= _folding_radius(rectification.lens, largest)] = np.nan
+    x, y = distort(rectification.lens, x, y)
+    return raw.fx * x + raw.cx, raw.fy * y + raw.cy
+
+
 def _padded(coefficients: Sequence[float]) -> list[float]:
     return [*coefficients, *[0.0] * (14 - len(coefficients))]
 
 
 def _radial_factor(coefficients: Sequence[float], r2: FloatMap) -> FloatMap:
     k1, k2, _, _, k3, k4, k5, k6, *_ = _padded(coefficients)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    factor = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
     return np.asarray(factor, np.float64)
 
 
@@ -292,7 +299,9 @@ def _rotation_of(info: Any) -> tuple[float, ...]:
     if rotation.size == 9 and not rotation.any():
         return _NO_ROTATION
     square = rotation.reshape(3, 3) if rotation.size == 9 else np.full((3, 3), np.nan)
-    if not (np.allclose(square @ square.T, np.eye(3), atol=1e-3) and np.linalg.det(square) > 0):
+    with np.errstate(all="ignore"):
+        is_turn = np.allclose(square @ square.T, np.eye(3), atol=1e-3) and np.linalg.det(square) > 0
+    if not is_turn:
         raise CalibrationError(
             f"camera_info.r is {rotation.tolist()}, no rotation matrix; send the identity unless "
             "the camera is one of a calibrated stereo pair"

@@ -287,6 +287,36 @@ def test_impossible_camera_infos(changes, reason):
         read_rectification(info(**changes))
 
 
+def any_numbers(count):
+    usual = st.sampled_from([0.0, 1.0, -1.0, 4.0, 30.0, 1e-300, 1e300])
+    return st.lists(st.one_of(usual, st.floats()), min_size=count, max_size=count)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "k": any_numbers(9),
+            "p": any_numbers(12),
+            "r": any_numbers(9),
+            "d": st.sampled_from([0, 4, 5, 8, 12, 14, 3]).flatmap(any_numbers),
+            "distortion_model": st.sampled_from(["equidistant", "rational_polynomial", "", "x"]),
+            "binning_x": st.integers(0, 2**32 - 1),
+        },
+    )
+)
+@settings(max_examples=500, deadline=None)
+@pytest.mark.filterwarnings("error")
+def test_whatever_a_camera_info_holds_it_is_refused_or_serves_images(changes):
+    try:
+        rectifier = ImageRectifier(what := read_rectification(info(**changes)))
+    except CalibrationError:
+        return
+    shape = (what.raw.height, what.raw.width, 3)
+    assert rectifier.image(np.zeros(shape, np.uint8)).shape == shape
+    assert rectifier.seen.shape == shape[:2]
+
+
 def test_ros_1_names():
     named = SimpleNamespace(**{
         (name.upper() if name in "kdrp" else name): value for name, value in vars(info()).items()

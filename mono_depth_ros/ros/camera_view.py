@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from mono_depth_ros.decoding import camera_info_to_intrinsics
 from mono_depth_ros.errors import CalibrationError
-from mono_depth_ros.rectification import ImageRectifier, read_rectification
+from mono_depth_ros.rectification import ImageRectifier, Rectification, read_rectification
 from mono_depth_ros.ros.encoding import camera_info_of_depth
 
 _RECTIFIED_NAMES = {"rect", "rectified"}
@@ -41,10 +41,10 @@ class CameraView:
     """
 
     def __init__(self, info: CameraInfo, *, rectified: bool, device: Any = "cpu") -> None:
-        self._info = info
+        self._info, self._rectified, self._device = info, rectified, device
+        self._what: Rectification | None = None
         self._rectifier: ImageRectifier | None = None
         self._unseen: npt.NDArray[np.bool_] | None = None
-        self._rectified = rectified
         self.distortion = ""
         if rectified:
             self.camera = self._recorded = camera_info_to_intrinsics(info)
@@ -52,9 +52,7 @@ class CameraView:
         what = read_rectification(info)
         self.camera, self._recorded = what.rectified, what.raw
         if not what.moves_nothing:
-            self._rectifier = ImageRectifier(what, device)
-            self._unseen = None if self._rectifier.seen.all() else ~self._rectifier.seen
-            self.distortion = what.lens[0] or "rotation"
+            self._what, self.distortion = what, what.lens[0]
 
     def picture(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return an image (H, W, 3) uint8 as `camera` sees it.
@@ -69,10 +67,16 @@ class CameraView:
                 f"{width}x{height} (width x height); publish the camera_info of this image, with "
                 "binning and roi where the driver shrinks or cuts it"
             )
-        return rgb if self._rectifier is None else self._rectifier.image(rgb)
+        if self._what is None:
+            return rgb
+        if self._rectifier is None:
+            # Not before an image had this size: a broken camera_info may claim any.
+            self._rectifier = ImageRectifier(self._what, self._device)
+            self._unseen = None if self._rectifier.seen.all() else ~self._rectifier.seen
+        return self._rectifier.image(rgb)
 
     def hide_unseen(self, depth_m: npt.NDArray[np.float32]) -> None:
-        """Set depth (H, W) to NaN, in place, where the camera saw nothing."""
+        """Set depth (H, W) of the last picture to NaN, in place, where the camera saw nothing."""
         if self._unseen is not None:
             depth_m[self._unseen] = np.nan
 
@@ -84,8 +88,8 @@ class CameraView:
         """
         if self._rectified:
             return camera_info_of_depth(self._info, header)
-        camera, p = self.camera, self._info.p
-        base_x_m, base_y_m = (p[3] / p[0], p[7] / p[5]) if p[0] > 0 and p[5] > 0 else (0.0, 0.0)
+        camera = self.camera
+        base_x_m, base_y_m = _baseline_m(self._info.p)
         k = camera.matrix
         projection = np.column_stack((k, (base_x_m * camera.fx, base_y_m * camera.fy, 0.0)))
         return CameraInfo(
@@ -157,6 +161,12 @@ def has_latched_publisher(node: Node, topic: str) -> bool:
         end.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         for end in node.get_publishers_info_by_topic(topic)
     )
+
+
+def _baseline_m(p: Sequence[float]) -> tuple[float, float]:
+    """Return P's fourth column over its focal lengths; zeros where P is empty or impossible."""
+    usable = np.isfinite(p).all() and p[0] > 0 and p[5] > 0
+    return (p[3] / p[0], p[7] / p[5]) if usable else (0.0, 0.0)
 
 
 def _calibration(info: CameraInfo) -> tuple[Any, ...]:

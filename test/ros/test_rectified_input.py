@@ -265,8 +265,9 @@ def test_nobody_is_asked_for_what_only_latched_publishers_keep(graph, rig):
         distorted_info(k=[0.0] * 9),
         distorted_info("double_sphere"),
         distorted_info(width=2 * WIDTH, height=2 * HEIGHT),
+        distorted_info(width=2**32 - 1, height=2**32 - 1),
     ],
-    ids=["D NaN", "R NaN", "K zero", "unknown model", "other size"],
+    ids=["D NaN", "R NaN", "K zero", "unknown model", "other size", "absurd size"],
 )
 def test_an_impossible_lens_drops_frames_until_a_good_one_comes(rig, bad):
     camera = rig()
