@@ -61,6 +61,7 @@ class DepthNode(LifecycleNode):
     Subscribes `image` (sensor_msgs/Image), `image/compressed` and `camera_info`; publishes
     `~/depth/image` (32FC1 metres, NaN unknown), `~/depth/camera_info`, `~/points` (organised
     XYZRGB) and `~/depth/image_color`, every one with the header of the image it was computed from.
+    Lens distortion is taken out first; all outputs are then those of the pinhole camera P.
     The newest image wins, nothing queues, and nothing is computed that nobody subscribes to. A
     frame that cannot be used is dropped, counted by reason in `tally` and logged.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -245,6 +247,37 @@ def test_a_camera_info_sent_once_before_the_node_started_is_heard(graph, rig):
     for stamp in range(2, 4):
         camera.send(make_image(random_rgb(stamp), stamp))
     assert camera.node.tally.counts["published"] == 2
+
+
+RAMP_NODE = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from ros_support import RampPredictor
+from mono_depth_ros.ros.depth_node import main
+main(load_predictor=RampPredictor)
+"""
+
+
+def test_a_process_hears_a_fisheye_that_was_described_once_before_it_started(
+    network_graph, start_process
+):
+    graph, remaps = network_graph, ("-r", "image:=/cam/image_raw", "-r", "camera_info:=/cam/info")
+    described = graph.node.create_publisher(CameraInfo, "/cam/info", LATCHED)
+    described.publish(distorted_info(*LENSES["equidistant"]))
+    image = graph.node.create_publisher(Image, "/cam/image_raw", BEST_EFFORT)
+    infos = graph.listen(CameraInfo, "/depth_node/depth/camera_info")
+    depths = graph.listen(Image, "/depth_node/depth/image")
+    node = start_process("-c", RAMP_NODE, "--ros-args", *remaps)
+    graph.spin_until(image.get_subscription_count, timeout_s=120.0)
+    for stamp in range(1, 100):
+        image.publish(make_image(np.full((HEIGHT, WIDTH, 3), 102, np.uint8), stamp))
+        graph.spin_for(0.1)
+        if infos and depths:
+            break
+    assert infos[0].k.tolist() == P[:, :3].ravel().tolist(), node.output
+    depth_m = image_to_depth(depths[0])
+    assert np.nanmin(depth_m) == 4.0 and depth_m[HEIGHT // 2, WIDTH // 2] == 4.0
+    assert "images of /cam/image_raw: taking out equidistant" in node.output
 
 
 def test_nobody_is_asked_for_what_only_latched_publishers_keep(graph, rig):
