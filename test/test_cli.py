@@ -158,8 +158,8 @@ class TestProgress:
         assert list(progress(iter("abcdefg"), 7, "frames")) == list("abcdefg")
         # The clock moves 2 s per item: a line after items 3 and 6, and one at the end.
         assert sys.stderr.getvalue().splitlines() == [
-            "frames: 3/7 after 6.0 s",
-            "frames: 6/7 after 12.0 s",
+            "frames: 3/7 after 6.0 s, 8 s left",
+            "frames: 6/7 after 12.0 s, 2 s left",
             "frames: 7/7 after 16.0 s",
         ]
 

@@ -9,9 +9,9 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -231,22 +231,24 @@ def work_in_processes(
     tasks = shares(ranges, work.workers)
     threads = max((os.cpu_count() or 1) // max(len(tasks), 1), 1)
     before = _frames_in(parts)
-    with _stopping(context) as stop:
-        pool = ProcessPoolExecutor(
-            len(tasks), mp_context=context, initializer=_prepare, initargs=(stop, threads)
-        )
-        with pool:
-            running = [
-                pool.submit(_work_in_process, bag, config, work, parts, share) for share in tasks
-            ]
-            yielded = 0
+    stop = context.Event()
+    pool = ProcessPoolExecutor(
+        len(tasks), mp_context=context, initializer=_prepare, initargs=(stop, threads)
+    )
+    yielded = 0
+    with pool:
+        running = [
+            pool.submit(_work_in_process, bag, config, work, parts, share) for share in tasks
+        ]
+        try:
             while _running(running):
                 for _ in range(_frames_in(parts) - before - yielded):
                     yield 0
                     yielded += 1
-            stop.set()
-            for future in running:
-                future.result()
+        finally:
+            stop.set()  # before the pool waits for its processes
+        for future in running:
+            future.result()
     for _ in range(_frames_in(parts) - before - yielded):
         yield 0
 
@@ -259,16 +261,6 @@ def _running(futures: Iterable[Future[None]]) -> bool:
     """Wait a moment; tell whether all goes well and something still runs."""
     done, running = wait(futures, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
     return bool(running) and not any(future.exception() for future in done)
-
-
-@contextmanager
-def _stopping(context: Any) -> Iterator[Any]:
-    """Yield an event that is set when the block is left, in whatever way."""
-    stop = context.Event()
-    try:
-        yield stop
-    finally:
-        stop.set()
 
 
 _stop: Any = None

@@ -62,7 +62,7 @@ def test_every_recipe_is_measured_without_its_data(path, tmp_path, capsys, monke
     """Also those that learn from labels, and those that continue a run nobody has here."""
     monkeypatch.setattr(speed, "_BLOCKS", 1)
     monkeypatch.setattr(speed, "_WARM_UP", 1)
-    light = path.stem.startswith("pwa_light")
+    light = path.stem.startswith(("pwa_light", "variety"))
     whole = "augmentation=[{op: resize}, {op: flip}]"
     overrides = [*tiny_run.overrides(tmp_path), whole] if light else small(path.stem)
     assert main([str(path), *overrides, "--synthetic", "2", "--rounds", "1"]) == 0
