@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from mono_depth_ros.calibration import CalibrationFile, DepthCalibration, load_calibration
 from mono_depth_ros.checkpoint import CheckpointInfo, load_network
@@ -63,6 +65,24 @@ class InferenceConfig:
                 f"need 0 <= min_depth_m < max_depth_m, got {self.min_depth_m} and "
                 f"{self.max_depth_m}"
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a network says of an image, on the pixels of that image.
+
+    Attributes:
+        depth_m: (H, W) float32, metres along the optical axis, NaN where unknown or out of range.
+        confidence: (H, W) float32 in [0, 1]; None where nobody asked or the network has none.
+        attention: (H, W, C) float32, not negative, one channel per `attention_names` of the
+            network; None likewise.
+        semantics: (H, W) uint8, index into `class_names` of the network; None likewise.
+    """
+
+    depth_m: npt.NDArray[np.float32]
+    confidence: npt.NDArray[np.float32] | None = None
+    attention: npt.NDArray[np.float32] | None = None
+    semantics: npt.NDArray[np.uint8] | None = None
 
 
 class DepthPredictor:
@@ -122,19 +142,37 @@ class DepthPredictor:
         self.config = calibration.applied_to(self.config, self.info)
         self._calibration = calibration
 
-    @torch.inference_mode()
+    @property
+    def product_names(self) -> tuple[str, ...]:
+        """What the network answers besides depth: of confidence, attention, semantics."""
+        return self._network.product_names
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the values of `Prediction.semantics` mean, in index order."""
+        return self._network.class_names
+
     def __call__(
         self, rgb: npt.NDArray[np.uint8], camera: Intrinsics | None
     ) -> npt.NDArray[np.float32]:
-        """Predict the depth of one rectified image.
+        """Return `depth_m` of `predict`."""
+        return self.predict(rgb, camera).depth_m
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        rgb: npt.NDArray[np.uint8],
+        camera: Intrinsics | None,
+        products: Collection[str] = (),
+    ) -> Prediction:
+        """Predict the depth of one rectified image, and what else is asked for.
 
         Args:
             rgb: (H, W, 3) uint8, RGB.
             camera: intrinsics of that image, or None: then the focal correction is left out and
                 depth is metric only if the camera's focal length is that of the training data.
-
-        Returns:
-            (H, W) float32, metres along the optical axis, NaN where unknown or out of range.
+            products: of confidence, attention, semantics; those the network has none of are left
+                out. Nothing is computed for those that nobody asks for.
 
         Raises:
             ShapeError: the image is not (H, W, 3) uint8, or the camera has another size.
@@ -146,11 +184,18 @@ class DepthPredictor:
         letterbox = self._letterbox(rgb.shape[0], rgb.shape[1])
         scale = config.depth_scale * self._focal_ratio(letterbox, camera)
         tensor = image_to_tensor(letterbox.image_to_target(rgb)).to(self.device)
-        depth = self._network(tensor)[0, 0].mul(scale).cpu().numpy()
-        depth_m = letterbox.depth_to_source(depth, config.upsampling)
+        if wanted := [name for name in self.product_names if name in products]:
+            answers = self._network.products(tensor)
+        else:
+            answers = {"depth_m": self._network(tensor)}
+        depth = answers["depth_m"][0, 0].mul(scale).cpu().numpy()
+        depth_m = letterbox.to_source(depth, config.upsampling)
         # After enlarging, as it was fitted: NaN and a bend do not mix into neighbours.
         shift = DepthCalibration(inverse_depth_shift_per_m=config.inverse_depth_shift_per_m)
-        return _drop_out_of_range(np.asarray(shift.apply(depth_m), np.float32), config)
+        depth_m = _drop_out_of_range(np.asarray(shift.apply(depth_m), np.float32), config)
+        return Prediction(
+            depth_m, **{name: _on_source(name, answers[name], letterbox) for name in wanted}
+        )
 
     def warm_up(self, height: int, width: int) -> None:
         """Run once on a black image of camera size, so that the first frame is not the slow one."""
@@ -180,6 +225,15 @@ class DepthPredictor:
         self._warned_of_px.add(network_fx_px)
         if warning := self._calibration.camera_warning(network_fx_px):
             logger.warning("%s", warning)
+
+
+def _on_source(name: str, answer: Tensor, letterbox: Letterbox) -> npt.NDArray:
+    if name == "semantics":
+        return letterbox.to_source(answer[0, 0].cpu().numpy(), "nearest")
+    channels = answer[0].float().cpu().numpy()
+    if name == "confidence":
+        return letterbox.to_source(channels[0], "linear")
+    return np.stack([letterbox.to_source(channel, "linear") for channel in channels], axis=-1)
 
 
 def _drop_out_of_range(

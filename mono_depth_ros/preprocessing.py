@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -84,27 +84,29 @@ class Letterbox:
         )
         return np.asarray(padded, np.uint8)
 
-    def depth_to_source(
-        self, depth_m: npt.NDArray[np.float32], upsampling: Upsampling = "linear"
-    ) -> npt.NDArray[np.float32]:
-        """Cut the padding off a depth image of target size and resize it to source size.
+    def to_source(
+        self, values: npt.NDArray[Any], upsampling: Upsampling = "linear"
+    ) -> npt.NDArray[Any]:
+        """Cut the padding off an answer of target size and resize it to source size.
 
         Args:
-            depth_m: (h, w) float32 of target size; values are kept, only their grid changes.
+            values: (h, w) float32 or uint8 of target size; only their grid changes.
             upsampling: `linear` is smooth; `nearest` puts no point between foreground and
-                background.
+                background, and mixes no classes.
+
+        Returns:
+            (H, W) of the same type.
 
         Raises:
-            ShapeError: `depth_m` is not of target size.
+            ShapeError: `values` are not of target size.
         """
-        if depth_m.shape != (self.target.height, self.target.width):
+        if values.shape != (self.target.height, self.target.width):
             raise ShapeError(
-                f"depth is {depth_m.shape}; need {(self.target.height, self.target.width)}"
+                f"an answer is {values.shape}; need {(self.target.height, self.target.width)}"
             )
         size = (self.source.width, self.source.height)
         method = cv2.INTER_LINEAR if upsampling == "linear" else cv2.INTER_NEAREST_EXACT
-        enlarged = cv2.resize(self._inner(depth_m), size, interpolation=method)
-        return np.asarray(enlarged, np.float32)
+        return np.asarray(cv2.resize(self._inner(values), size, interpolation=method))
 
     def _inner(self, target_image: npt.NDArray) -> npt.NDArray:
         rows = slice(self.top, self.top + self.resized.height)

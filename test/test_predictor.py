@@ -108,3 +108,45 @@ def test_settings_are_checked():
 def test_devices_that_are_not_there_are_refused(device):
     with pytest.raises(DeviceError, match=r"cuda"):
         resolve_device(device)
+
+
+class AllKnowingNetwork(RampNetwork):
+    """Confidence a hundredth of the column, two attention maps, class 0 left of column 48."""
+
+    product_names = ("confidence", "attention", "semantics")
+    class_names = ("left", "right")
+
+    def products(self, image):
+        depth_m = self(image)
+        return {
+            "depth_m": depth_m,
+            "confidence": depth_m / 100,
+            "attention": torch.cat([depth_m, 2 * depth_m], dim=1),
+            "semantics": (depth_m > 48).to(torch.uint8),
+        }
+
+
+def all_knowing():
+    info = CheckpointInfo("all", "all", {}, ImageSize(64, 96))
+    return DepthPredictor(AllKnowingNetwork(), info, InferenceConfig(device="cpu"))
+
+
+def test_products_lie_on_the_pixels_of_the_image():
+    """At twice the size: linear between columns 1/100 apart, classes not mixed."""
+    predictor = all_knowing()
+    assert predictor.class_names == ("left", "right")
+    found = predictor.predict(np.zeros((128, 192, 3), np.uint8), None, predictor.product_names)
+    # Pixel u of the image is at (u + 0.5) / 2 - 0.5 of the network's, where column c holds c + 1.
+    columns = np.clip((np.arange(192) + 0.5) / 2 - 0.5, 0, 95) + 1
+    np.testing.assert_allclose(found.depth_m, np.tile(columns, (128, 1)), rtol=1e-6)
+    np.testing.assert_allclose(found.confidence, np.tile(columns / 100, (128, 1)), rtol=1e-5)
+    np.testing.assert_allclose(found.attention[..., 1], 2 * found.attention[..., 0], rtol=1e-5)
+    assert found.attention.shape == (128, 192, 2) and found.semantics.dtype == np.uint8
+    np.testing.assert_array_equal(found.semantics, np.tile(np.arange(192) >= 96, (128, 1)))
+
+
+def test_only_products_that_are_asked_for_and_exist_are_given():
+    found = all_knowing().predict(RGB, None, ["semantics"])
+    assert found.confidence is None and found.attention is None and found.semantics is not None
+    found = ramp_predictor().predict(RGB, None, ["confidence"])
+    assert found.confidence is None and found.depth_m.shape == (64, 96)

@@ -35,7 +35,7 @@ def test_same_size_is_left_alone():
     letterbox = Letterbox.fit(ImageSize(64, 96), ImageSize(64, 96))
     np.testing.assert_array_equal(letterbox.image_to_target(rgb), rgb)
     depth_m = np.random.default_rng(0).random((64, 96), np.float32)
-    np.testing.assert_array_equal(letterbox.depth_to_source(depth_m), depth_m)
+    np.testing.assert_array_equal(letterbox.to_source(depth_m), depth_m)
 
 
 def test_padding_is_the_mirror_image():
@@ -60,7 +60,7 @@ def test_the_inverse_returns_a_plane_exactly(height, width, target_height, targe
     border, so a depth ramp painted in target coordinates must come back as the same ramp."""
     letterbox = Letterbox.fit(ImageSize(height, width), ImageSize(target_height, target_width))
     v, u = np.indices((target_height, target_width), dtype=np.float32)
-    depth_m = letterbox.depth_to_source(10 + 0.5 * u + 0.25 * v)
+    depth_m = letterbox.to_source(10 + 0.5 * u + 0.25 * v)
     rows, cols = np.indices((height, width))
     u_target = letterbox.resized.width / width * (cols + 0.5) - 0.5 + letterbox.left
     v_target = letterbox.resized.height / height * (rows + 0.5) - 0.5 + letterbox.top
@@ -87,8 +87,8 @@ def test_nearest_keeps_foreground_and_background_apart():
     letterbox = Letterbox.fit(ImageSize(128, 128), ImageSize(64, 64))
     depth_m = np.full((64, 64), 5.0, np.float32)
     depth_m[:, 32:] = 60.0
-    assert set(np.unique(letterbox.depth_to_source(depth_m, "nearest"))) == {5.0, 60.0}
-    assert len(np.unique(letterbox.depth_to_source(depth_m, "linear"))) > 2
+    assert set(np.unique(letterbox.to_source(depth_m, "nearest"))) == {5.0, 60.0}
+    assert len(np.unique(letterbox.to_source(depth_m, "linear"))) > 2
 
 
 @pytest.mark.parametrize(
