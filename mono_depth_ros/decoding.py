@@ -138,6 +138,23 @@ def image_to_depth(message: Any) -> npt.NDArray[np.float32]:
     return depth_m
 
 
+def image_to_labels(message: Any) -> ByteArray:
+    """Decode an image of class numbers, mono8 or 8UC1.
+
+    Returns:
+        (H, W) uint8, owned by the caller.
+
+    Raises:
+        DecodingError: the encoding is another one, or as `image_to_depth`.
+    """
+    if message.encoding not in ("mono8", "8UC1"):
+        raise DecodingError(
+            f"encoding {message.encoding!r} holds no class numbers; publish mono8 or 8UC1"
+        )
+    height, width = _image_size(message)
+    return _pixel_rows(message, width, height, height).copy()
+
+
 def camera_info_to_intrinsics(message: Any, *, rectified: bool = True) -> Intrinsics:
     """Read the intrinsics of the image that a sensor_msgs/CameraInfo accompanies.
 

@@ -19,6 +19,7 @@ from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import ConfigError, ShapeError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
+from mono_depth_ros.prediction import Prediction
 from mono_depth_ros.preprocessing import Letterbox, Upsampling, image_to_tensor
 
 logger = logging.getLogger(__name__)
@@ -65,24 +66,6 @@ class InferenceConfig:
                 f"need 0 <= min_depth_m < max_depth_m, got {self.min_depth_m} and "
                 f"{self.max_depth_m}"
             )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What a network says of an image, on the pixels of that image.
-
-    Attributes:
-        depth_m: (H, W) float32, metres along the optical axis, NaN where unknown or out of range.
-        confidence: (H, W) float32 in [0, 1]; None where nobody asked or the network has none.
-        attention: (H, W, C) float32, not negative, one channel per `attention_names` of the
-            network; None likewise.
-        semantics: (H, W) uint8, index into `class_names` of the network; None likewise.
-    """
-
-    depth_m: npt.NDArray[np.float32]
-    confidence: npt.NDArray[np.float32] | None = None
-    attention: npt.NDArray[np.float32] | None = None
-    semantics: npt.NDArray[np.uint8] | None = None
 
 
 class DepthPredictor:
@@ -194,7 +177,9 @@ class DepthPredictor:
         shift = DepthCalibration(inverse_depth_shift_per_m=config.inverse_depth_shift_per_m)
         depth_m = _drop_out_of_range(np.asarray(shift.apply(depth_m), np.float32), config)
         return Prediction(
-            depth_m, **{name: _on_source(name, answers[name], letterbox) for name in wanted}
+            depth_m,
+            class_names=self.class_names if "semantics" in wanted else (),
+            **{name: _on_source(name, answers[name], letterbox) for name in wanted},
         )
 
     def warm_up(self, height: int, width: int) -> None:

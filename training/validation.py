@@ -11,7 +11,7 @@ import torch
 
 from mono_depth_ros.metrics import DepthErrors, depth_errors, mean_over_images
 from mono_depth_ros.models import DepthNetwork
-from training.evaluation.semantics import SemanticCounts, SemanticScores
+from mono_depth_ros.semantic_metrics import SemanticCounts, SemanticScores
 
 logger = logging.getLogger(__name__)
 

@@ -59,6 +59,17 @@ def depth_message(stamp_ns: int, frame_id: str, depth_m: npt.NDArray[np.floating
     return _image(stamp_ns, frame_id, np.ascontiguousarray(depth_m, "<f4"), "32FC1", 4)
 
 
+def labels_message(stamp_ns: int, frame_id: str, labels: npt.NDArray[np.uint8]) -> Any:
+    """Return a sensor_msgs/msg/Image in mono8 that holds class numbers.
+
+    Raises:
+        ShapeError: `labels` are not (H, W) uint8.
+    """
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise ShapeError(f"labels are {labels.shape} {labels.dtype}; pass (H, W) uint8")
+    return _image(stamp_ns, frame_id, np.ascontiguousarray(labels), "mono8", 1)
+
+
 def camera_info_message(stamp_ns: int, frame_id: str, camera: Intrinsics) -> Any:
     """Return a sensor_msgs/msg/CameraInfo of a rectified camera: K, P = [K | 0], R = I, D = 0."""
     types = TYPESTORE.types

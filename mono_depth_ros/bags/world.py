@@ -32,4 +32,6 @@ def write_world_bag(path: Path, config: RecordingConfig, storage: str = "mcap") 
             writer.write_image("/camera/image_raw", stamp_ns, CAMERA, frame.rgb)
             writer.write_points("/lidar/points", stamp_ns, LIDAR, moment.points)
             writer.write_depth("/ground_truth/depth", stamp_ns, CAMERA, frame.depth_m)
+            if config.labels:
+                writer.write_labels("/ground_truth/labels", stamp_ns, CAMERA, frame.labels)
             yield stamp_ns

@@ -124,6 +124,12 @@ class BagWriter:
         """Append a sensor_msgs/Image 32FC1 from (H, W) metres, NaN = no depth."""
         self.write_message(topic, stamp_ns, messages.depth_message(stamp_ns, frame_id, depth_m))
 
+    def write_labels(
+        self, topic: str, stamp_ns: int, frame_id: str, labels: npt.NDArray[np.uint8]
+    ) -> None:
+        """Append a sensor_msgs/Image mono8 from class numbers (H, W) uint8."""
+        self.write_message(topic, stamp_ns, messages.labels_message(stamp_ns, frame_id, labels))
+
     def write_camera_info(
         self, topic: str, stamp_ns: int, frame_id: str, camera: Intrinsics
     ) -> None:

@@ -56,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_truth_arguments(parser)
     add_interval_arguments(parser)
     parser.add_argument(
+        "--labels-topic",
+        help="class numbers as mono8 images; scores the classes of a network that knows some",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         default=1,
@@ -105,6 +109,12 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--sweeps", type=int, metavar="N", help="merge the N sweeps around an image"
+    )
+    parser.add_argument(
+        "--ego-mask",
+        metavar="PNG",
+        help="picture of the image's size; where it is not black, the image shows the robot itself "
+        "and is not scored",
     )
     parser.add_argument("--max-depth", type=float, metavar="M", help=_SWITCHES_HELP)
     parser.add_argument("--max-frames", type=int, metavar="N", help="take N evenly spread frames")
@@ -254,6 +264,9 @@ def build_config(args: argparse.Namespace) -> EvaluationConfig:
         "fixed_frame": args.fixed_frame,
         "odometry_topic": args.odometry_topic,
         "sweeps": args.sweeps,
+        "ego_mask": args.ego_mask,
+        # Only of `evaluate`.
+        "labels_topic": getattr(args, "labels_topic", None),
         **rig_settings(args),
     }
     _override(values, "frames", frames)

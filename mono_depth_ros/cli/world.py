@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bag.add_argument("--rate", type=float, default=10.0, help="frames per second")
     bag.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap")
     bag.add_argument("--lidar", choices=("64", "16"), default="64", help="number of beams")
+    bag.add_argument(
+        "--labels", action="store_true", help="record the class of every pixel as well"
+    )
     data = parser.add_argument_group("training set")
     data.add_argument(
         "--dataset", action="store_true", help="write rgb, depth and labels instead of a bag"
@@ -71,6 +74,7 @@ def _write_bag(args: argparse.Namespace) -> int:
         lidar=args.lidar,
         size=args.size,
         device=args.device,
+        labels=args.labels,
         workers=args.workers,
     )
     for _ in progress(write_world_bag(args.out, config, args.storage), config.frames, "frames"):

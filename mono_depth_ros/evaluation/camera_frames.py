@@ -20,7 +20,8 @@ from mono_depth_ros.decoding import (
 )
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError, MonoDepthError
 from mono_depth_ros.evaluation.calibration_files import read_camera
-from mono_depth_ros.evaluation.frames import Frame, FrameConfig
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Frame
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS
 from mono_depth_ros.evaluation.rectification import Rectifier
 from mono_depth_ros.geometry import Intrinsics

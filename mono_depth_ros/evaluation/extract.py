@@ -21,8 +21,9 @@ from mono_depth_ros.evaluation.extracted import (
     file_name,
 )
 from mono_depth_ros.evaluation.folders import replacing_folder
+from mono_depth_ros.evaluation.frame_config import FrameConfig
 from mono_depth_ros.evaluation.frame_scoring import reference_depth
-from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.frames import Frame, Recording
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.files import write_picture

@@ -25,6 +25,7 @@ from mono_depth_ros.evaluation.scores import FrameScore
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import FloatArray, lidar_into_image, render_depth
 from mono_depth_ros.metrics import DepthErrors, devkit_errors, median_scale, pixel_errors
+from mono_depth_ros.prediction import Prediction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +81,7 @@ def counted_depths(
 
 def score_frame(
     frame: Frame,
-    prediction_m: FloatArray,
+    prediction: Prediction,
     reference: Reference,
     config: EvaluationConfig,
     details: DetailSums | None = None,
@@ -89,7 +90,7 @@ def score_frame(
 
     Args:
         frame: whose scores they are.
-        prediction_m: (H, W) metres on the image's pixels, NaN = unknown.
+        prediction: on the image's pixels.
         reference: of the frame.
         config: what the scores depend on.
         details: takes what is asked per pixel.
@@ -97,13 +98,13 @@ def score_frame(
     Raises:
         ShapeError: prediction and truth differ in size, or the profile needs larger images.
     """
-    protocol = config.protocol
+    protocol, prediction_m = config.protocol, prediction.depth_m
     if config.sampling == "subpixel" and reference.points is not None:
         prediction_m = sampled_at(prediction_m, reference.depth_m, *reference.points)
     window = window_pixels(prediction_m, reference.depth_m, protocol)
     pixels = counted_pixels(window, protocol)
     if details is not None:
-        details.add(pixels)
+        details.add(pixels, prediction, frame.labels)
     p, g = pixels.prediction_m, pixels.reference_m
     bins = [(g >= low) & (g < high) for low, high in pairwise(config.range_bins_m)]
     return FrameScore(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,103 +15,28 @@ import numpy.typing as npt
 from mono_depth_ros.decoding import (
     compressed_image_to_rgb,
     image_to_depth,
+    image_to_labels,
     image_to_rgb,
 )
 from mono_depth_ros.decoding_times import point_cloud_to_xyz_and_time
+from mono_depth_ros.ego_mask import read_ego_mask, require_mask_size
 from mono_depth_ros.errors import (
     BagError,
     CalibrationError,
-    ConfigError,
     DecodingError,
     MonoDepthError,
     ShapeError,
 )
 from mono_depth_ros.evaluation.association import match_nearest
-from mono_depth_ros.evaluation.calibration_files import read_camera
+from mono_depth_ros.evaluation.frame_config import FrameConfig
 from mono_depth_ros.evaluation.headers import FRAME_ERRORS, scan_headers
-from mono_depth_ros.evaluation.rectification import Rectifier, read_lenses
+from mono_depth_ros.evaluation.rectification import Rectifier
 from mono_depth_ros.evaluation.rig import Rig, make_rig
 from mono_depth_ros.evaluation.sequence import MessageSequence
 from mono_depth_ros.evaluation.sweeps import Sweep, nearest_sweeps
 from mono_depth_ros.geometry import Intrinsics
-from mono_depth_ros.rectification import Lens
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FrameConfig:
-    """How frames are put together.
-
-    Attributes:
-        truth: "lidar" takes a point cloud, "depth" a depth image as the reference.
-        image_topic: None finds it by type, as do the next two.
-        camera_info_topic: the image's sibling by default.
-        truth_topic: the point cloud or depth image.
-        tolerance_ms: largest distance between the stamps of image and truth.
-        camera_calibration: camera calibration YAML, as ROS's camera_info_manager loads it, in place
-            of the recording's camera_info.
-        rectified: whether the images are; False takes their lens distortion out here, K instead of
-            P from camera_info being the camera then.
-        camera_from_lidar: x, y, z (metres), qx, qy, qz, qw, in place of /tf_static and /tf.
-        extrinsics: YAML with camera_from_lidar in place of that, see `calibration_files`.
-        fixed_frame: frame that does not move, such as odom: sweeps are moved to the image's stamp
-            in it, point by point where the clouds have times. Empty takes the topmost frame that
-            the LiDAR moves in, if there is one; "none" takes sweeps as they are, for drivers that
-            have done it already.
-        odometry_topic: nav_msgs/Odometry to take poses from beside /tf; empty takes the only one of
-            the recording if /tf says nothing of motion.
-        sweeps: how many sweeps around an image make up its truth.
-        max_frames: evenly spread frames are taken when there are more; None takes all.
-        accept_damaged: use what can be read of a damaged recording; False refuses it.
-    """
-
-    truth: Literal["lidar", "depth"] = "lidar"
-    image_topic: str | None = None
-    camera_info_topic: str | None = None
-    truth_topic: str | None = None
-    tolerance_ms: float = 50.0
-    camera_calibration: str = ""
-    rectified: bool = True
-    camera_from_lidar: tuple[float, float, float, float, float, float, float] | None = None
-    extrinsics: str = ""
-    fixed_frame: str = ""
-    odometry_topic: str = ""
-    sweeps: int = 1
-    max_frames: int | None = None
-    accept_damaged: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.tolerance_ms >= 0:
-            raise ConfigError(f"tolerance_ms must be 0 or more, got {self.tolerance_ms}")
-        if self.max_frames is not None and self.max_frames < 1:
-            raise ConfigError(f"max_frames must be at least 1, got {self.max_frames}")
-        if self.sweeps < 1 or (self.sweeps > 1 and self.fixed_frame == "none"):
-            raise ConfigError(
-                f"sweeps is {self.sweeps}; it must be 1 or more, and 1 where fixed_frame is none"
-            )
-        if self.extrinsics and self.camera_from_lidar is not None:
-            raise ConfigError("extrinsics and camera_from_lidar say the same thing; give one")
-        if self.camera_calibration and self.camera_info_topic:
-            raise ConfigError(
-                "camera_calibration and camera_info_topic both name the camera; give one"
-            )
-
-    @property
-    def gives_extrinsics(self) -> bool:
-        """Whether camera_from_lidar is set here and not looked up in the recording."""
-        return self.camera_from_lidar is not None or bool(self.extrinsics)
-
-    def lenses(self, bag: Path, camera_info_topic: str) -> dict[int, Lens]:
-        """Return the lenses of the camera by stamp: the file's, or those of a recording.
-
-        Raises:
-            BagError: the recording is unreadable.
-            ConfigError, CalibrationError: the file is not usable.
-        """
-        if self.camera_calibration:
-            return {0: read_camera(self.camera_calibration, rectified=self.rectified)[1]}
-        return read_lenses(bag, camera_info_topic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +51,11 @@ class Frame:
         lidar_points_m: (N, 3) float32 metres, LiDAR frame.
         camera_from_lidar: (4, 4).
         depth_m: (H, W) float32 metres, NaN = none, of a recorded depth image.
-        seen: (H, W) bool, the pixels of a rectified image that the camera saw; None for all.
+        seen: (H, W) bool, the pixels that the camera saw and that do not show the robot; None for
+            all.
+        fixed_from_camera: (4, 4) pose of the camera in a frame that does not move, None where none
+            is known.
+        labels: (H, W) uint8 class numbers, None where none came with the image.
     """
 
     stamp_ns: int
@@ -137,6 +66,8 @@ class Frame:
     camera_from_lidar: npt.NDArray[np.float64] | None = None
     depth_m: npt.NDArray[np.float32] | None = None
     seen: npt.NDArray[np.bool_] | None = None
+    fixed_from_camera: npt.NDArray[np.float64] | None = None
+    labels: npt.NDArray[np.uint8] | None = None
 
 
 class Recording:
@@ -183,6 +114,7 @@ class Recording:
             None if self.rig is None else self.rig.camera_from_lidar(self._first_ns)
         )
         self._sweeps: dict[int, Sweep] = {}
+        self._ego = read_ego_mask(config.ego_mask) if config.ego_mask else None
         self._rectifier = None
         if not config.rectified:
             self._rectifier = Rectifier(config.lenses(self.path, self.topics.camera_info))
@@ -226,13 +158,33 @@ class Recording:
                 images = stack.enter_context(
                     self._sequence(self.topics.image, [image for image, _ in pairs])
                 )
+            labels = self._labels_of(pairs) if with_images else {}
+            labelled = (
+                stack.enter_context(self._sequence(self._config.labels_topic, labels.values()))
+                if labels
+                else None
+            )
             for index, (image, truth), positions in zip(chosen, pairs, sweeps_of, strict=True):
                 frame = None
                 try:
-                    frame = self._frame(image, truth, positions, images, truths)
+                    whole = self._frame(image, truth, positions, images, truths)
+                    if labelled is not None and image in labels:
+                        shown = image_to_labels(labelled.message(labels[image]))
+                        whole = replace(whole, labels=_of_size(shown, whole.camera))
+                    frame = whole
                 except FRAME_ERRORS as error:
                     self.leave_out(self._stamps[0][image], error)
                 yield index, frame
+
+    def _labels_of(self, pairs: list[list[int]]) -> dict[int, int]:
+        """Return, by the positions of images, those of the labels of the same stamp."""
+        positions = {stamp_ns: i for i, stamp_ns in enumerate(self._headers.labels.stamps_ns)}
+        stamps_ns = self._stamps[0]
+        return {
+            image: positions[stamps_ns[image]]
+            for image, _ in pairs
+            if stamps_ns[image] in positions
+        }
 
     def _sequence(self, topic: str, positions: Collection[int]) -> MessageSequence:
         beside = self._headers.read if self.damage else ()
@@ -268,6 +220,9 @@ class Recording:
         if self._rectifier is not None:
             seen = self._rectifier.seen(camera, stamp_ns)
             rgb = None if rgb is None else self._rectifier.image(rgb, camera, stamp_ns)
+        if self._ego is not None:
+            require_mask_size(self._ego, camera.height, camera.width)
+            seen = ~self._ego if seen is None else seen & ~self._ego
         if self.rig is None:
             depth_m = self._depth(truths.message(truth), camera)
             if self._rectifier is not None:
@@ -277,9 +232,19 @@ class Recording:
         try:
             points_m = self.rig.cloud(sweeps, stamp_ns)
             camera_from_lidar = self.rig.camera_from_lidar(stamp_ns)
+            fixed_from_camera = self.rig.fixed_from_camera(stamp_ns)
         except BagError as error:
             raise CalibrationError(f"its sweep has no pose: {error}") from error
-        return Frame(stamp_ns, truth_stamp_ns, rgb, camera, points_m, camera_from_lidar, seen=seen)
+        return Frame(
+            stamp_ns,
+            truth_stamp_ns,
+            rgb,
+            camera,
+            points_m,
+            camera_from_lidar,
+            seen=seen,
+            fixed_from_camera=fixed_from_camera,
+        )
 
     def _truths_of(self, image: int, truth: int) -> list[int]:
         """Return the recorded positions of an image's truths."""
@@ -390,6 +355,15 @@ class Recording:
                 "image"
             )
         return depth_m
+
+
+def _of_size(labels: npt.NDArray[np.uint8], camera: Intrinsics) -> npt.NDArray[np.uint8]:
+    if labels.shape != (camera.height, camera.width):
+        raise ShapeError(
+            f"labels are {labels.shape[0]}x{labels.shape[1]}, the image is "
+            f"{camera.height}x{camera.width}; record labels of this image"
+        )
+    return labels
 
 
 def _span(stamps_ns: list[int]) -> str:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mono_depth_ros.bags.reader import BagReader
-from mono_depth_ros.bags.topics import COMPRESSED_IMAGE, ODOMETRY, TRANSFORMS, Topics, find_topics
+from mono_depth_ros.bags.topics import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    ODOMETRY,
+    TRANSFORMS,
+    Topics,
+    find_topics,
+)
 from mono_depth_ros.decoding import camera_info_to_intrinsics
 from mono_depth_ros.encoded_pictures import picture_size
 from mono_depth_ros.errors import (
@@ -26,7 +33,7 @@ from mono_depth_ros.evaluation.rig import Poses
 from mono_depth_ros.geometry import Intrinsics
 
 if TYPE_CHECKING:
-    from mono_depth_ros.evaluation.frames import FrameConfig
+    from mono_depth_ros.evaluation.frame_config import FrameConfig
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +80,7 @@ class Headers:
         compressed: whether the images are.
         images: their headers.
         truths: those of the clouds or depth images.
+        labels: those of the images of class numbers.
         infos: those of the camera_infos.
         sizes: (height, width) of every image, or why it is not known.
         cameras: stamp of a camera_info to its camera, or why it holds none; that of a file has 0.
@@ -85,6 +93,7 @@ class Headers:
     compressed: bool
     images: HeaderList = field(default_factory=HeaderList)
     truths: HeaderList = field(default_factory=HeaderList)
+    labels: HeaderList = field(default_factory=HeaderList)
     infos: HeaderList = field(default_factory=HeaderList)
     sizes: list[tuple[int, int] | DecodingError] = field(default_factory=list)
     cameras: dict[int, Intrinsics | MonoDepthError] = field(default_factory=dict)
@@ -125,6 +134,8 @@ def scan_headers(path: Path, config: FrameConfig) -> Headers:
             headers.cameras[0] = camera
         else:
             read.add(topics.camera_info)
+        if config.labels_topic:
+            read.add(_labels_topic(reader, config.labels_topic))
         headers.read = frozenset(read)
         for topic, msgtype, log_time_ns, cdr in _until_damage(reader, headers, config):
             if topic == topics.image:
@@ -132,12 +143,20 @@ def scan_headers(path: Path, config: FrameConfig) -> Headers:
                 headers.sizes.append(_image_size(cdr, headers.compressed))
             elif topic == topics.truth:
                 headers.truths.add(cdr, log_time_ns)
+            elif topic == config.labels_topic:
+                headers.labels.add(cdr, log_time_ns)
             elif topic == topics.camera_info:
                 stamp_ns = headers.infos.add(cdr, log_time_ns)
                 headers.cameras[stamp_ns] = _camera(reader, topic, msgtype, cdr, config.rectified)
             else:
                 add_pose(headers.poses, reader, (topic, msgtype, cdr), topic in odometry)
     return headers
+
+
+def _labels_topic(reader: BagReader, topic: str) -> str:
+    if reader.topics.get(topic) != IMAGE:
+        raise BagError(f"{reader.path} has no {IMAGE} on {topic}, the topic of the labels")
+    return topic
 
 
 def pose_topics(reader: BagReader, config: FrameConfig) -> tuple[list[str], list[str]]:

@@ -54,7 +54,7 @@ def inspect(
     Raises:
         BagError: a frame that was scored has no image or prediction any more.
     """
-    abs_rels = [score.model.abs_rel for score in whole.scores]
+    abs_rels = [errors.abs_rel for errors in whole.scores.errors("model")]
     spread = _evenly_spread(len(abs_rels), config.pictures)
     worst, best = worst_and_best(abs_rels, config.extremes if config.pictures else 0)
     # Numbers of scored frames by their places in the recording.
@@ -88,11 +88,11 @@ def inspect(
 def _draw(
     title: str, frame: Frame, predictor: Predictor | FramePredictor, config: EvaluationConfig
 ) -> FramePictures:
-    prediction_m = predict(predictor, frame)
-    if frame.rgb is None or prediction_m is None:
+    prediction = predict(predictor, frame)
+    if frame.rgb is None or prediction is None:
         raise BagError(f"the frame of the image at {frame.stamp_ns} ns has changed meanwhile")
     reference_m = reference_depth(frame, config)
-    return draw_frame(title, frame.rgb, prediction_m, reference_m, config.range_bins_m[-1])
+    return draw_frame(title, frame.rgb, prediction.depth_m, reference_m, config.range_bins_m[-1])
 
 
 def _checked(recording: Recording, config: EvaluationConfig) -> list[int]:

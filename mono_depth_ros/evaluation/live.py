@@ -25,9 +25,11 @@ from mono_depth_ros.evaluation.frame_scoring import (
 from mono_depth_ros.evaluation.frames import Frame
 from mono_depth_ros.evaluation.pictures import FramePictures, draw_frame
 from mono_depth_ros.evaluation.pipeline import Evaluation, summarise
+from mono_depth_ros.evaluation.point_flicker import PointFlicker
 from mono_depth_ros.evaluation.scores import FrameScore
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import FloatArray
+from mono_depth_ros.prediction import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class LiveScores:
         self._scores: list[FrameScore] = []
         self._pictures = _PictureChoice(config.pictures)
         self._details = DetailSums()
+        self._flicker = PointFlicker()
         self._extremes = Extremes(config.extremes if config.pictures else 0)
         self._counts, self._end = array("q"), 0
         self.unpredicted = 0
@@ -101,7 +104,8 @@ class LiveScores:
             return
         # `finish` gives it its constant.
         details = DetailSums()
-        score = score_frame(frame, prediction_m, reference, self._config, details)
+        score = score_frame(frame, Prediction(prediction_m), reference, self._config, details)
+        details.add_flicker(self._flicker.look(frame, prediction_m, reference))
         self._keep(counted_m)
         self._details.merge(details)
         self._extremes.add(frame, prediction_m, reference.depth_m, score.model.abs_rel)
@@ -227,5 +231,7 @@ def require_live(config: EvaluationConfig) -> None:
             "frames.camera_calibration is set; live the depth node needs camera_info beside the "
             "image, so let the camera's driver load that file"
         )
+    if frames.labels_topic:
+        raise ConfigError("frames.labels_topic is set; live only depth is scored")
     if frames.max_frames is not None:
         raise ConfigError("frames.max_frames needs the length of the recording; leave it out live")

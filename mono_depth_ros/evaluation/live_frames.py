@@ -18,8 +18,10 @@ from mono_depth_ros.decoding import (
     image_to_rgb,
 )
 from mono_depth_ros.decoding_times import point_cloud_to_xyz_and_time
+from mono_depth_ros.ego_mask import read_ego_mask, require_mask_size
 from mono_depth_ros.errors import BagError, CalibrationError, MonoDepthError
-from mono_depth_ros.evaluation.frames import Frame, FrameConfig
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Frame
 from mono_depth_ros.evaluation.live_rig import RecentPoses
 from mono_depth_ros.evaluation.rig import Poses, Rig, make_rig
 from mono_depth_ros.evaluation.streaming import Match
@@ -87,6 +89,7 @@ class FrameBuilder:
     ) -> None:
         self._config, self._poses, self._decode = config, poses, decode
         self._rig: Rig | None = None
+        self._ego = read_ego_mask(config.ego_mask) if config.ego_mask else None
         self.lock = threading.Lock()
 
     @property
@@ -114,6 +117,7 @@ class FrameBuilder:
         Raises:
             DecodingError: one of them cannot be decoded.
             CalibrationError: the image is not for this camera, or a pose is not known.
+            ShapeError: the ego mask has another size.
         """
         assert self._rig is not None, "call require_rig first"
         rgb = self._rgb(match.image, camera)
@@ -123,9 +127,21 @@ class FrameBuilder:
             with self.lock:
                 points_m = self._rig.cloud([sweep], match.stamp_ns)
                 camera_from_lidar = self._rig.camera_from_lidar(match.stamp_ns)
+                fixed_from_camera = self._rig.fixed_from_camera(match.stamp_ns)
         except BagError as error:
             raise CalibrationError(f"its sweep has no pose: {error}") from error
-        return Frame(match.stamp_ns, match.truth_stamp_ns, rgb, camera, points_m, camera_from_lidar)
+        if self._ego is not None:
+            require_mask_size(self._ego, camera.height, camera.width)
+        return Frame(
+            match.stamp_ns,
+            match.truth_stamp_ns,
+            rgb,
+            camera,
+            points_m,
+            camera_from_lidar,
+            seen=None if self._ego is None else ~self._ego,
+            fixed_from_camera=fixed_from_camera,
+        )
 
     def depth(self, match: Match[Packet]) -> npt.NDArray[np.float32] | None:
         """Decode the depth, (H, W) metres; None where none came.

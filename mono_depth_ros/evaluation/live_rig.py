@@ -9,7 +9,7 @@ from typing import Any
 
 from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.errors import BagError
-from mono_depth_ros.evaluation.frames import FrameConfig
+from mono_depth_ros.evaluation.frame_config import FrameConfig
 from mono_depth_ros.evaluation.headers import add_pose, pose_topics
 from mono_depth_ros.evaluation.rig import Poses
 

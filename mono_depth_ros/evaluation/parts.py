@@ -28,9 +28,10 @@ from mono_depth_ros.evaluation.frame_scoring import (
     score_frame,
 )
 from mono_depth_ros.evaluation.frames import Frame
+from mono_depth_ros.evaluation.point_flicker import PointFlicker
 from mono_depth_ros.evaluation.scores import FrameScore, ScoreTable
 from mono_depth_ros.evaluation.settings import EvaluationConfig
-from mono_depth_ros.geometry import FloatArray
+from mono_depth_ros.prediction import Prediction
 
 _DETAILS = "details_"
 
@@ -76,18 +77,25 @@ class PartBuilder:
     Attributes:
         config: what scores depend on.
         first: place of the first frame to come.
+        flicker: has seen the frames before.
         worked: number of frames that are done, scored or not.
     """
 
     config: EvaluationConfig
     first: int
+    flicker: PointFlicker = field(default_factory=PointFlicker)
     worked: int = 0
     # One entry per frame, so that an interruption leaves whole frames.
     _frames: list[tuple[int, FrameScore | None, npt.NDArray[np.float32], DetailSums]] = field(
         default_factory=list
     )
 
-    def add(self, frame: Frame, prediction_m: FloatArray | None) -> None:
+    def look_back(self, frame: Frame, prediction: Prediction | None) -> None:
+        """See the frame before the first one, which another part scores."""
+        if prediction is not None:
+            self.flicker.look(frame, prediction.depth_m, reference_of(frame, self.config))
+
+    def add(self, frame: Frame, prediction: Prediction | None) -> None:
         """Score the next frame; None where there is no prediction.
 
         Raises:
@@ -95,8 +103,9 @@ class PartBuilder:
         """
         reference, details, score = reference_of(frame, self.config), DetailSums(), None
         depths_m = counted_depths(reference.depth_m, self.config.protocol).astype(np.float32)
-        if prediction_m is not None:
-            score = score_frame(frame, prediction_m, reference, self.config, details)
+        if prediction is not None:
+            score = score_frame(frame, prediction, reference, self.config, details)
+            details.add_flicker(self.flicker.look(frame, prediction.depth_m, reference))
         self._frames.append((self.first + self.worked, score, depths_m, details))
         self.worked += 1
 

@@ -21,7 +21,7 @@ from mono_depth_ros.evaluation.inspection import Inspection, inspect
 from mono_depth_ros.evaluation.intervals import frame_interval
 from mono_depth_ros.evaluation.parts import put_together
 from mono_depth_ros.evaluation.pictures import FramePictures
-from mono_depth_ros.evaluation.scores import FrameScore, Summary, scale_flicker
+from mono_depth_ros.evaluation.scores import FrameScore, ScoreTable, Summary, scale_flicker
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.evaluation.work import (
     FramePredictor,
@@ -108,10 +108,11 @@ class Evaluation:
 
     def interval(self) -> Interval | None:
         """Return the interval of `summary.model`; None where nothing can be said."""
-        stamps_ns = [frame.stamp_ns for frame in self.frames]
-        errors = [frame.model for frame in self.frames]
-        average = self.config.protocol.average
-        return frame_interval(stamps_ns, errors, average, self.config.intervals)
+        bins = len(self.config.range_bins_m) - 1
+        frames = self.frames
+        table = frames if isinstance(frames, ScoreTable) else ScoreTable.of(frames, bins)
+        stamps_ns, average = table.stamps_ns[:, 0].tolist(), self.config.protocol.average
+        return frame_interval(stamps_ns, table.errors("model"), average, self.config.intervals)
 
 
 def evaluate_bag(
@@ -217,28 +218,26 @@ def summarise(
 ) -> Summary:
     """Average frame scores as the protocol says; `unscored` is (unpredicted, unreadable) frames."""
     average = mean_over_images if config.protocol.average == "images" else pool_over_pixels
-    scores = list(scores)
-    scales = [s.scale for s in scores if not math.isnan(s.scale)]
-    models = [s.model for s in scores]
-    flicker, flicker_pairs = scale_flicker(scores)
+    bins = len(config.range_bins_m) - 1
+    table = scores if isinstance(scores, ScoreTable) else ScoreTable.of(scores, bins)
+    model, scales = table.errors("model"), table.scales[~np.isnan(table.scales)]
+    flicker, flicker_pairs = scale_flicker(table.stamps_ns[:, 0], table.scales)
     return Summary(
-        model=average(models),
-        aligned=average([s.aligned for s in scores]),
-        constant=average([s.constant for s in scores]),
+        model=average(model),
+        aligned=average(table.errors("aligned")),
+        constant=average(table.errors("constant")),
         constant_m=constant_m,
-        bins=tuple(
-            average([s.bins[i] for s in scores]) for i in range(len(config.range_bins_m) - 1)
-        ),
-        devkit=mean_over_images_devkit([s.devkit for s in scores]),
-        frames=len(scores),
+        bins=tuple(average(table.bin_errors(i)) for i in range(bins)),
+        devkit=mean_over_images_devkit(table.devkit()),
+        frames=len(table),
         unpredicted_frames=unscored[0],
         unreadable_frames=unscored[1],
-        truth_pixels=sum(s.truth_pixels for s in scores),
-        median_scale=float(np.median(scales)) if scales else math.nan,
-        scale_and_shift=average([s.scale_and_shift for s in scores]),
-        mean_of_images=mean_over_images(models),
-        pooled=pool_over_pixels(models),
-        median_of_images=median_over_images(models),
+        truth_pixels=int(table.truth_pixels.sum()),
+        median_scale=float(np.median(scales)) if scales.size else math.nan,
+        scale_and_shift=average(table.scale_and_shift()),
+        mean_of_images=mean_over_images(model),
+        pooled=pool_over_pixels(model),
+        median_of_images=median_over_images(model),
         scale_flicker=flicker,
         flicker_pairs=flicker_pairs,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from mono_depth_ros.evaluation.details import PooledErrors
+from mono_depth_ros.evaluation.pooled_errors import PooledErrors
 from mono_depth_ros.metrics import DepthErrors, DevkitErrors
 
 Errors = TypeVar("Errors", DepthErrors, DevkitErrors, PooledErrors)

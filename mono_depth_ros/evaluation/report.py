@@ -157,7 +157,7 @@ def provenance(evaluation: Evaluation) -> dict[str, Any]:
         "truth pixels": summary.truth_pixels,
         "of them predicted": f"{summary.coverage:.2%}",
         "median scale (1 = metric)": f"{summary.median_scale:.4f}",
-        "scale flicker": flicker_text(summary),
+        "scale flicker": flicker_text(evaluation),
         "interval of the prediction's scores": interval_text(evaluation),
     }
 

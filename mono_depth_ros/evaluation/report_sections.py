@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from mono_depth_ros.evaluation.details import REGION_COLUMNS, REGION_ROWS, Details, PooledErrors
+from mono_depth_ros.evaluation.details import REGION_COLUMNS, REGION_ROWS, Details
 from mono_depth_ros.evaluation.html import (
     cards,
     folded,
@@ -15,6 +15,7 @@ from mono_depth_ros.evaluation.html import (
     paragraph,
     picture_legend,
     picture_rows,
+    table,
 )
 from mono_depth_ros.evaluation.pipeline import Evaluation
 from mono_depth_ros.evaluation.plots import (
@@ -25,6 +26,8 @@ from mono_depth_ros.evaluation.plots import (
     line_plot,
     log_plot,
 )
+from mono_depth_ros.evaluation.pooled_errors import PooledErrors
+from mono_depth_ros.evaluation.products import Products
 from mono_depth_ros.evaluation.scores import FLICKER_GAP_S, Summary
 
 # An AbsRel, or a share of pixels outside delta1, of this much has the last colour of the map.
@@ -48,20 +51,37 @@ def summary_section(evaluation: Evaluation) -> str:
             ("RMSE", f"{model.rmse_m:.2f} m", "far pixels weigh most"),
             ("scale", f"{summary.median_scale:.3f}", "truth / prediction, 1 is metric"),
             ("scale flicker", _share(summary.scale_flicker), "median change per frame"),
+            *_point_flicker_card(evaluation.details),
             ("covered", _share(summary.coverage), f"of {summary.truth_pixels:,} truth pixels"),
             ("frames", str(summary.frames), _unscored(summary)),
         ]
     )
 
 
-def flicker_text(summary: Summary) -> str:
-    """Return the scale flicker in words."""
+def _point_flicker_card(details: Details) -> list[tuple[str, str, str]]:
+    if not details.point_flicker_frames:
+        return []
+    return [("point flicker", _share(details.point_flicker), "median change of static points")]
+
+
+def flicker_text(evaluation: Evaluation) -> str:
+    """Return the flicker of the scale and of single points in words."""
+    summary = evaluation.summary
     if not summary.flicker_pairs:
         return f"none: no two scored frames are less than {FLICKER_GAP_S:g} s apart"
     return (
         f"{summary.scale_flicker:.2%}, median |ln| of the ratio of the scales of "
         f"{summary.flicker_pairs} neighbouring frames less than {FLICKER_GAP_S:g} s apart; "
-        "flicker of single points needs poses and is not measured"
+        + _point_flicker_text(evaluation.details)
+    )
+
+
+def _point_flicker_text(details: Details) -> str:
+    if not details.point_flicker_frames:
+        return "that of single points needs LiDAR and the robot's poses"
+    return (
+        f"that of single static points {details.point_flicker:.2%}, median over "
+        f"{details.point_flicker_frames} frames of their median"
     )
 
 
@@ -84,6 +104,10 @@ def plot_sections(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     yield "Error against range", _range_plot(details)
     yield "Relative error of pixels", _error_histogram(details)
     yield "Where in the image", _region_maps(details)
+    if details.products.confidence:
+        yield "Confidence", _confidence_plot(details.products)
+    if details.products.classes:
+        yield "Classes", _class_table(details.products)
     yield "Over time", _time_plots(evaluation)
 
 
@@ -146,6 +170,55 @@ def _error_histogram(details: Details) -> str:
     )
 
 
+def _confidence_plot(products: Products) -> str:
+    bins = [found for found in products.confidence if found.errors.count]
+    total = sum(found.errors.count for found in bins)
+    said = [found.confidence for found in bins]
+    lines = [Line(said, [found.errors.delta1 for found in bins]), Line(said, said)]
+    rows = [
+        [
+            f"{found.low:.1f} to {found.high:.1f}",
+            f"{found.errors.count / total:.1%}",
+            f"{found.confidence:.3f}",
+            f"{found.errors.delta1:.3f}",
+            f"{found.errors.abs_rel:.3f}",
+        ]
+        for found in bins
+    ]
+    return (
+        legend(["δ1 of the pixels", "what a calibrated confidence would have"])
+        + line_plot(lines, "confidence of the network", "share within a factor of 1.25")
+        + table(["confidence", "pixels", "mean", "δ1", "AbsRel"], rows)
+        + note(
+            "Confidence is meant as the probability of an error within a factor of 1.25. Mean "
+            f"distance from that: {products.calibration_error:.3f}."
+        )
+    )
+
+
+def _class_table(products: Products) -> str:
+    semantics = products.semantics
+    total = sum(found.errors.count for found in products.classes)
+    rows = [
+        [
+            found.name,
+            f"{found.errors.count / total:.1%}",
+            f"{found.errors.abs_rel:.4f}",
+            f"{found.errors.bias:+.4f}",
+            f"{found.errors.delta1:.4f}",
+            *([] if semantics is None else [_number(semantics.iou.get(found.name, math.nan))]),
+        ]
+        for found in products.classes
+    ]
+    header = ["class, as predicted", "pixels", "AbsRel", "bias", "δ1"]
+    if semantics is None:
+        return table(header, rows) + note("The recording has no labels to judge the classes by.")
+    return table([*header, "IoU"], rows) + note(
+        f"Of {semantics.pixels:,} labelled pixels {semantics.pixel_accuracy:.2%} have the right "
+        f"class; mean IoU {semantics.mean_iou:.4f}."
+    )
+
+
 def _region_maps(details: Details) -> str:
     total = sum(region.count for region in details.regions)
 
@@ -188,5 +261,5 @@ def _time_plots(evaluation: Evaluation) -> str:
         legend(["AbsRel of the prediction", "after median alignment, without its error of scale"])
         + line_plot(errors, label, "AbsRel")
         + line_plot(scales, label, "median truth / prediction")
-        + note(f"Scale flicker from frame to frame: {flicker_text(evaluation.summary)}.")
+        + note(f"Scale flicker from frame to frame: {flicker_text(evaluation)}.")
     )

@@ -14,10 +14,10 @@ from mono_depth_ros.errors import BagError, CalibrationError, MonoDepthError
 from mono_depth_ros.evaluation.calibration_files import read_extrinsics
 from mono_depth_ros.evaluation.sweeps import Sweep, accumulate
 from mono_depth_ros.evaluation.transforms import Transforms, odometry_pose, transform_pose
-from mono_depth_ros.geometry import transform_from_quaternion
+from mono_depth_ros.geometry import invert_transform, transform_from_quaternion
 
 if TYPE_CHECKING:
-    from mono_depth_ros.evaluation.frames import FrameConfig
+    from mono_depth_ros.evaluation.frame_config import FrameConfig
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,20 @@ class Rig:
         return self._transforms.lookup(
             self._camera, self._lidar, stamp_ns, tolerance_ns=_TOLERANCE_NS
         )
+
+    def fixed_from_camera(self, stamp_ns: int) -> Matrix | None:
+        """Return the camera's pose (4, 4) in the fixed frame; None where there is no such frame.
+
+        Raises:
+            BagError: it is not known then.
+        """
+        if not self.fixed_frame:
+            return None
+        fixed_from_lidar = self._transforms.lookup(
+            self.fixed_frame, self._lidar, stamp_ns, tolerance_ns=_TOLERANCE_NS
+        )
+        pose: Matrix = fixed_from_lidar @ invert_transform(self.camera_from_lidar(stamp_ns))
+        return pose
 
     def cloud(self, sweeps: Sequence[Sweep], stamp_ns: int) -> npt.NDArray[np.float32]:
         """Return sweeps (N, 3) as the LiDAR would have measured all points at a stamp.

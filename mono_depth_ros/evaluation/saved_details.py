@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,10 +10,12 @@ from mono_depth_ros.evaluation.details import (
     REGION_COLUMNS,
     REGION_ROWS,
     Details,
-    PooledErrors,
     RangeErrors,
 )
+from mono_depth_ros.evaluation.pooled_errors import PooledErrors
+from mono_depth_ros.evaluation.products import ClassErrors, ConfidenceErrors, Products
 from mono_depth_ros.evaluation.record_values import count, errors, items, mapping, number
+from mono_depth_ros.semantic_metrics import SemanticScores
 
 _PLACES = [{"row": row, "column": column} for row in REGION_ROWS for column in REGION_COLUMNS]
 
@@ -29,6 +32,21 @@ def details_record(details: Details) -> dict[str, Any]:
         ],
         "error_edges": list(details.error_edges),
         "error_counts": list(details.error_counts),
+        **_products_record(details.products),
+        "point_flicker": details.point_flicker,
+        "point_flicker_frames": details.point_flicker_frames,
+    }
+
+
+def _products_record(products: Products) -> dict[str, Any]:
+    semantics = products.semantics
+    return {
+        "confidence": [
+            {"low": b.low, "high": b.high, "confidence": b.confidence, **asdict(b.errors)}
+            for b in products.confidence
+        ],
+        "classes": [{"name": found.name, **asdict(found.errors)} for found in products.classes],
+        **({} if semantics is None else {"semantics": asdict(semantics)}),
     }
 
 
@@ -56,6 +74,45 @@ def details_from(record: Any) -> Details:
         ),
         error_edges=tuple(number(edge, "details.error_edges") for edge in edges),
         error_counts=tuple(count(value, "details.error_counts") for value in counts),
+        products=_products(values),
+        point_flicker=number(values.get("point_flicker"), "details.point_flicker"),
+        point_flicker_frames=count(
+            values.get("point_flicker_frames", 0), "details.point_flicker_frames"
+        ),
+    )
+
+
+def _products(values: Mapping[str, Any]) -> Products:
+    """Read what reports of earlier versions lack."""
+    confidence = items(values.get("confidence", []), "details.confidence")
+    classes = items(values.get("classes", []), "details.classes")
+    semantics = values.get("semantics")
+    return Products(
+        tuple(_confidence(b, f"details.confidence[{i}]") for i, b in enumerate(confidence)),
+        tuple(
+            ClassErrors(str(mapping(c, where).get("name")), _pooled(c, ("name",), where))
+            for i, c in enumerate(classes)
+            for where in [f"details.classes[{i}]"]
+        ),
+        None if semantics is None else _semantics(mapping(semantics, "details.semantics")),
+    )
+
+
+def _confidence(values: Any, where: str) -> ConfidenceErrors:
+    keys = ("low", "high", "confidence")
+    low, high, mean = (number(mapping(values, where).get(key), where) for key in keys)
+    return ConfidenceErrors(low, high, mean, _pooled(values, keys, where))
+
+
+def _semantics(values: Mapping[str, Any]) -> SemanticScores:
+    where = "details.semantics"
+    iou = mapping(values.get("iou"), f"{where}.iou")
+    return SemanticScores(
+        pixels=count(values.get("pixels"), where),
+        pixel_accuracy=number(values.get("pixel_accuracy"), where),
+        mean_accuracy=number(values.get("mean_accuracy"), where),
+        mean_iou=number(values.get("mean_iou"), where),
+        iou={name: number(value, where) for name, value in iou.items()},
     )
 
 
@@ -64,6 +121,6 @@ def _range(values: Any, where: str) -> RangeErrors:
     return RangeErrors(low_m, high_m, _pooled(values, ("low_m", "high_m"), where))
 
 
-def _pooled(values: Any, other_keys: tuple[str, str], where: str) -> PooledErrors:
+def _pooled(values: Any, other_keys: Collection[str], where: str) -> PooledErrors:
     found = {key: value for key, value in mapping(values, where).items() if key not in other_keys}
     return errors(PooledErrors, found, where)

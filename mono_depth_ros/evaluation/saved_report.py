@@ -33,13 +33,21 @@ scores.json, format 1. A number that JSON lacks is null for NaN, "inf" or "-inf"
       ranges          list of {low_m, high_m, scores} by true depth, 12 bins per factor of ten;
                       empty ones are left out
       error_edges     ascending e, the last "inf"; error_counts the pixels between two of them
+      confidence      ten of {low, high, confidence: mean of the pixels, scores} by the network's
+                      confidence; none where it has no confidence
+      classes         list of {name, scores} by the class that the network saw
+      point_flicker   median over frames of what `PointFlicker` measures, null where nothing is;
+                      point_flicker_frames are their number
+      semantics       only where the recording has labels: {pixels, pixel_accuracy, mean_accuracy,
+                      mean_iou, iou: by class name}
     interrupted     only where the evaluation was: how far it had come, in words
     left_out        what was not scored and why, see `left_out.left_out`
     live            only where a running node was scored: what `LiveTiming` and `StreamMatcher`
                     measured, times in ms, shares of 1, null where nothing was measured
 
-Reports of earlier versions lack details, scale_and_shift (here and below), mean_of_images, pooled,
-median_of_images and flicker; they are read as None, without a pixel and NaN.
+Reports of earlier versions lack details, or of these confidence, classes and point_flicker;
+scale_and_shift (here and below), mean_of_images, pooled, median_of_images and scale_flicker. They
+are read as None, empty, without a pixel and NaN.
 
 per_frame.csv has one line per scored frame, numbers as Python prints them, so that reading gives
 the same bits. Columns: stamp_ns (the image's, unique), truth_stamp_ns, truth_pixels, median_scale,

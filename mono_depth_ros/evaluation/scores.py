@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
-from itertools import chain, pairwise
-from typing import Any, TypeVar, overload
+from itertools import chain
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import numpy.typing as npt
 from mono_depth_ros.metrics import DepthErrors, DevkitErrors
 
 Errors = TypeVar("Errors", DepthErrors, DevkitErrors)
+
+ErrorsName = Literal["model", "aligned", "constant"]
+_ERRORS, _DEVKIT = len(fields(DepthErrors)), len(fields(DevkitErrors))
 
 # Two scored frames further apart than this say nothing about flicker.
 FLICKER_GAP_S = 0.5
@@ -100,6 +103,8 @@ class FrameScore:
 class ScoreTable(Sequence[FrameScore]):
     """Scores of frames as two arrays, which take a fifth of the memory of so many `FrameScore`.
 
+    `errors` and the other columns keep what one average needs, not all scores of all frames.
+
     Args:
         stamps_ns: (N, 2) int64 stamps of image and truth.
         values: (N, M) float64, the rest of `FrameScore.values`.
@@ -137,6 +142,41 @@ class ScoreTable(Sequence[FrameScore]):
     def __len__(self) -> int:
         """Return the number of frames."""
         return len(self.stamps_ns)
+
+    def errors(self, name: ErrorsName) -> list[DepthErrors]:
+        """Return one kind of errors of all frames, named as in `FrameScore`."""
+        return self._at(2 + ("model", "aligned", "constant").index(name) * _ERRORS)
+
+    def bin_errors(self, index: int) -> list[DepthErrors]:
+        """Return the errors in one range bin of all frames."""
+        return self._at(2 + (3 + index) * _ERRORS)
+
+    def devkit(self) -> list[DevkitErrors]:
+        """Return `FrameScore.devkit` of all frames."""
+        rows = self.values[:, self._devkit : self._devkit + _DEVKIT].tolist()
+        return [DevkitErrors(int(row[0]), *row[1:]) for row in rows]
+
+    def scale_and_shift(self) -> list[DepthErrors]:
+        """Return `FrameScore.scale_and_shift` of all frames."""
+        return self._at(self._devkit + _DEVKIT)
+
+    @property
+    def truth_pixels(self) -> npt.NDArray[np.float64]:
+        """`FrameScore.truth_pixels` of all frames."""
+        return self.values[:, 0]
+
+    @property
+    def scales(self) -> npt.NDArray[np.float64]:
+        """`FrameScore.scale` of all frames."""
+        return self.values[:, 1]
+
+    @property
+    def _devkit(self) -> int:
+        return 2 + (3 + self.bins) * _ERRORS
+
+    def _at(self, start: int) -> list[DepthErrors]:
+        rows = self.values[:, start : start + _ERRORS].tolist()
+        return [DepthErrors(int(row[0]), *row[1:]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,22 +218,24 @@ class Summary:
         return self.model.count / self.truth_pixels if self.truth_pixels else math.nan
 
 
-def scale_flicker(scores: Sequence[FrameScore]) -> tuple[float, int]:
+def scale_flicker(
+    stamps_ns: npt.NDArray[np.int64], scales: npt.NDArray[np.float64]
+) -> tuple[float, int]:
     """Return how much the metric scale changes from one scored frame to the next.
 
-    The scale of a frame is median(reference) / median(prediction). What is returned is the median
-    of |ln(s_t / s_(t-1))| over neighbours by stamp less than 0.5 s apart: 0.02 means that half of
-    the steps change the scale of the whole scene by more than 2 %. It says nothing about single
-    points, whose flicker needs the poses of the camera.
+    What is returned is the median of |ln(s_t / s_(t-1))| over neighbours by stamp less than 0.5 s
+    apart: 0.02 means that half of the steps change the scale of the whole scene by more than 2 %.
+    Of single points `PointFlicker` speaks, which needs the poses of the camera.
+
+    Args:
+        stamps_ns: (N,) of the images.
+        scales: (N,) median(reference) / median(prediction), NaN without pixels.
 
     Returns:
         The median, NaN without a pair, and the number of pairs.
     """
-    usable = [s for s in scores if math.isfinite(s.scale) and s.scale > 0]
-    usable.sort(key=lambda score: score.stamp_ns)
-    steps = [
-        abs(math.log(after.scale / before.scale))
-        for before, after in pairwise(usable)
-        if after.stamp_ns - before.stamp_ns < FLICKER_GAP_S * 1e9
-    ]
-    return (float(np.median(steps)) if steps else math.nan), len(steps)
+    usable = np.isfinite(scales) & (scales > 0)
+    order = np.argsort(stamps_ns[usable], kind="stable")
+    near = np.diff(stamps_ns[usable][order]) < FLICKER_GAP_S * 1e9
+    steps = np.abs(np.diff(np.log(scales[usable][order])))[near]
+    return (float(np.median(steps)) if steps.size else math.nan), int(steps.size)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from mono_depth_ros.errors import ConfigError
-from mono_depth_ros.evaluation.frames import FrameConfig
+from mono_depth_ros.evaluation.frame_config import FrameConfig
 from mono_depth_ros.evaluation.intervals import IntervalConfig
 from mono_depth_ros.evaluation.protocols import Protocol, protocol_named
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from mono_depth_ros.evaluation.headers import FRAME_ERRORS
 from mono_depth_ros.evaluation.parts import PartBuilder, PartFolder
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import FloatArray, Intrinsics
+from mono_depth_ros.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ Predictor = Callable[[npt.NDArray[np.uint8], Intrinsics], FloatArray]
 PART_FRAMES, _PART_S = 100, 5.0
 _POLL_S = 0.2
 _IDENTITY = "evaluation.json"
+_SCORED_PRODUCTS = frozenset(("confidence", "semantics"))
 
 Range = tuple[int, int]
 """First frame and the one after the last."""
@@ -82,17 +84,23 @@ class Work:
             )
 
 
-def predict(predictor: Predictor | FramePredictor, frame: Frame) -> FloatArray | None:
-    """Return the depth of a frame, (H, W) metres; None where there is no prediction.
+def predict(predictor: Predictor | FramePredictor, frame: Frame) -> Prediction | None:
+    """Return what a predictor says of a frame; None where there is no prediction.
+
+    Confidence and classes are asked for where the predictor is a `DepthPredictor` that has them.
 
     Raises:
         BagError: the frame has no image.
     """
     if hasattr(predictor, "predict_frame"):
-        return predictor.predict_frame(frame)
+        depth_m = predictor.predict_frame(frame)
+        return None if depth_m is None else Prediction(depth_m)
     if frame.rgb is None:
         raise BagError("a frame without its image cannot be predicted")
-    return predictor(frame.rgb, frame.camera)
+    if products := _SCORED_PRODUCTS.intersection(getattr(predictor, "product_names", ())):
+        answer: Prediction = cast(Any, predictor).predict(frame.rgb, frame.camera, products)
+        return answer
+    return Prediction(predictor(frame.rgb, frame.camera))
 
 
 def open_parts(work: Work, recording: Recording, config: EvaluationConfig) -> PartFolder:
@@ -181,13 +189,19 @@ def work_through(
     for first, last in ranges:
         builder, earlier = PartBuilder(config, first), set(recording.unreadable)
         began = time.monotonic()
-        frames = recording.chosen_frames(range(first, last))
+        # The flicker of the first frame is that since the one before.
+        start = first - 1 if first and recording.fixed_frame else first
+        frames = recording.chosen_frames(range(start, last))
         try:
             for place, frame in frames:
+                if place < first:
+                    _look_back(recording, predictor, frame, builder)
+                    continue
                 _work(recording, predictor, frame, builder)
                 if builder.worked == PART_FRAMES or time.monotonic() - began > _PART_S:
                     _keep(builder, recording, earlier, parts)
-                    builder, earlier = PartBuilder(config, place + 1), set(recording.unreadable)
+                    builder = PartBuilder(config, place + 1, builder.flicker)
+                    earlier = set(recording.unreadable)
                     began = time.monotonic()
                 yield place
         finally:
@@ -206,12 +220,26 @@ def _work(
         builder.skip()
         return
     try:
-        prediction_m = predict(predictor, frame)
+        prediction = predict(predictor, frame)
     except FRAME_ERRORS as error:
         recording.leave_out(frame.stamp_ns, error)
         builder.skip()
     else:
-        builder.add(frame, prediction_m)
+        builder.add(frame, prediction)
+
+
+def _look_back(
+    recording: Recording,
+    predictor: Predictor | FramePredictor,
+    frame: Frame | None,
+    builder: PartBuilder,
+) -> None:
+    if frame is None:
+        return
+    try:
+        builder.look_back(frame, predict(predictor, frame))
+    except FRAME_ERRORS as error:
+        recording.leave_out(frame.stamp_ns, error)
 
 
 def _keep(builder: PartBuilder, recording: Recording, earlier: set[int], parts: PartFolder) -> None:

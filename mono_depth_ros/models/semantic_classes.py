@@ -11,6 +11,7 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -41,6 +42,13 @@ NYU13_NAMES = (
 # The supplement counts 21 "train IDs" of Cityscapes. The label files hold 19 classes and two more
 # values, 255 for void and -1 for licence plates, which 8-bit pictures do not keep apart from void.
 CITYSCAPES_EXTRA_NAMES = ("void", "license plate")
+
+_CLASS_SETS: tuple[tuple[Semantics, int], ...] = (
+    ("nyu4", 0),
+    ("nyu13", 0),
+    ("nyu40", 0),
+    *(("cityscapes", extra) for extra in range(len(CITYSCAPES_EXTRA_NAMES) + 1)),
+)
 
 # Row 0 is void, rows 1 to 40 are Nyu classes, values count from 1 in the order of NYU13_NAMES.
 _NYU13 = "0 12 5 6 1 4 9 10 12 13 6 8 6 13 10 6 13 6 7 7 5 7 3 2 6 11 7 7 7 7 7 7 6 7 7 7 7 7 7 6 7"
@@ -114,6 +122,21 @@ def label_map(semantics: Semantics, extra_classes: int = 0) -> npt.NDArray[np.in
         # Void is 0 in all three sets, so it becomes -1 here.
         classes[labels] = mapped.astype(np.int16) - 1
     return classes
+
+
+def labels_of_names(names: Sequence[str]) -> npt.NDArray[np.int16]:
+    """Return the `label_map` (256,) of the class set whose channels have these names.
+
+    Raises:
+        ConfigError: no class set has them.
+    """
+    for semantics, extra_classes in _CLASS_SETS:
+        if class_names(semantics, extra_classes) == tuple(names):
+            return label_map(semantics, extra_classes)
+    raise ConfigError(
+        f"the classes {', '.join(names)} are none of the sets nyu4, nyu13, nyu40 and cityscapes; "
+        "evaluate without labels"
+    )
 
 
 def _words(name: str) -> str:

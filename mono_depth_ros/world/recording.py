@@ -37,6 +37,7 @@ class RecordingConfig:
         size: (height, width) of the image, None for the kind's own camera.
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: processes on the CPU, None for all cores; the data do not depend on it.
+        labels: whether the class of every pixel is recorded, too.
     """
 
     kind: str = "rooms"
@@ -47,6 +48,7 @@ class RecordingConfig:
     size: tuple[int, int] | None = None
     device: str = "auto"
     workers: int | None = None
+    labels: bool = False
 
     def __post_init__(self) -> None:
         if self.frames < 1 or not self.rate_hz > 0:

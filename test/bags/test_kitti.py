@@ -12,7 +12,8 @@ from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.decoding import camera_info_to_intrinsics, image_to_rgb, point_cloud_fields
 from mono_depth_ros.errors import DataError, MonoDepthError
-from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Recording
 from mono_depth_ros.geometry import project_points, transform_points
 
 SIZE = (4, 6)

@@ -16,7 +16,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from mono_depth_ros.bags.messages import TYPESTORE, camera_info_message
 from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.writer import BagWriter
-from mono_depth_ros.evaluation.frames import FrameConfig
+from mono_depth_ros.evaluation.frame_config import FrameConfig
 from mono_depth_ros.geometry import Intrinsics
 
 CAMERA = Intrinsics(fx=30.0, fy=30.0, cx=15.5, cy=11.5, width=32, height=24)

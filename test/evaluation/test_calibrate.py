@@ -22,7 +22,8 @@ from mono_depth_ros.errors import BagError, CalibrationError, ConfigError, Shape
 from mono_depth_ros.evaluation import calibrate
 from mono_depth_ros.evaluation.calibrate import CalibrateConfig, calibrate_bag
 from mono_depth_ros.evaluation.camera_frames import CameraRecording
-from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Recording
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.world.catalogue import make_scene
 from mono_depth_ros.world.recording import RecordingConfig

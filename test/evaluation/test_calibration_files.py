@@ -12,7 +12,8 @@ from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError
 from mono_depth_ros.evaluation.calibration_files import read_camera, read_extrinsics
 from mono_depth_ros.evaluation.camera_frames import CameraRecording
-from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Recording
 from mono_depth_ros.evaluation.live import require_live
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import Intrinsics, invert_transform, quaternion_from_matrix

@@ -164,21 +164,20 @@ class TestDetails:
 
 class TestFlicker:
     def scores(self, *stamps_and_scales):
-        return [
-            replace(frame(START_NS + ms * MS, 0.1), scale=scale) for ms, scale in stamps_and_scales
-        ]
+        ms, scales = np.array(stamps_and_scales).T
+        return START_NS + ms.astype(np.int64) * MS, scales
 
     def test_by_hand(self):
         # Steps of ln 1.1, ln 1.2 and ln 1.5; the last frame is half a second away.
         scores = self.scores((0, 1.0), (100, 1.1), (200, 1.1 / 1.2), (300, 1.375), (800, 9.0))
-        value, pairs = scale_flicker(scores)
+        value, pairs = scale_flicker(*scores)
         assert (value, pairs) == (pytest.approx(math.log(1.2)), 3)
-        assert scale_flicker(scores[::-1]) == (value, pairs)
+        assert scale_flicker(*(values[::-1] for values in scores)) == (value, pairs)
 
     def test_frames_without_a_scale_make_no_pair_of_their_own(self):
         scores = self.scores((0, 1.0), (100, math.nan), (200, 2.0), (300, math.inf))
-        assert scale_flicker(scores) == (pytest.approx(math.log(2)), 1)
-        value, pairs = scale_flicker(scores[:2])
+        assert scale_flicker(*scores) == (pytest.approx(math.log(2)), 1)
+        value, pairs = scale_flicker(*(values[:2] for values in scores))
         assert math.isnan(value) and pairs == 0
 
 
@@ -290,6 +289,14 @@ class TestReport:
         frames = list(old.frames.values())
         assert [f.model for f in frames] == [f.model for f in evaluation.frames]
         assert [f.scale_and_shift.count for f in frames] == [0] * 4
+
+    def test_a_report_without_products_is_still_read(self, evaluation, folder):
+        def age(record):
+            for name in ("confidence", "classes", "point_flicker", "point_flicker_frames"):
+                del record["details"][name]
+
+        self.edit(folder, age)
+        assert repr(read_report(folder).details) == repr(evaluation.details)
 
     @pytest.mark.parametrize(
         ("change", "message"),

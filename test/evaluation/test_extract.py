@@ -15,7 +15,7 @@ from mono_depth_ros.bags.writer import BagWriter
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import BagError, ConfigError, DataError
 from mono_depth_ros.evaluation.extract import ExtractConfig, ExtractSummary, extract_bag
-from mono_depth_ros.evaluation.frames import FrameConfig
+from mono_depth_ros.evaluation.frame_config import FrameConfig
 from mono_depth_ros.files import read_rgb
 
 # The wall's step is so near the size of the image that the rule for hidden points touches it.

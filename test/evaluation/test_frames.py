@@ -11,7 +11,8 @@ from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.topics import find_topics
 from mono_depth_ros.bags.writer import BagWriter
 from mono_depth_ros.errors import BagError, CalibrationError, ConfigError
-from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Recording
 from mono_depth_ros.geometry import Intrinsics, lidar_to_depth
 
 

@@ -10,8 +10,9 @@ from mono_depth_ros.bags import messages
 from mono_depth_ros.bags.topics import Topics
 from mono_depth_ros.errors import BagError, ConfigError
 from mono_depth_ros.evaluation.association import match_nearest
+from mono_depth_ros.evaluation.frame_config import FrameConfig
 from mono_depth_ros.evaluation.frame_scoring import Reference, constant_errors, score_frame
-from mono_depth_ros.evaluation.frames import Frame, FrameConfig, Recording
+from mono_depth_ros.evaluation.frames import Frame, Recording
 from mono_depth_ros.evaluation.live import LiveScores, LiveSource, _PictureChoice, require_live
 from mono_depth_ros.evaluation.live_frames import RecentCameras
 from mono_depth_ros.evaluation.live_rig import RecentPoses, read_poses
@@ -21,6 +22,7 @@ from mono_depth_ros.evaluation.protocols import PROTOCOLS, select_pixels
 from mono_depth_ros.evaluation.rig import make_rig
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.evaluation.streaming import EVICTED, LATE, StreamMatcher
+from mono_depth_ros.prediction import Prediction
 
 MS = 1_000_000
 
@@ -162,7 +164,7 @@ class TestLiveScores:
         camera = replace(CAMERA, height=size[0], width=size[1])
         frame = Frame(0, 0, None, camera, depth_m=reference_m)
         everywhere = np.full_like(reference_m, 7.5)
-        expected = score_frame(frame, everywhere, Reference(reference_m), config).model
+        expected = score_frame(frame, Prediction(everywhere), Reference(reference_m), config).model
         _, counted_m, _ = select_pixels(reference_m, reference_m, config.protocol)
         assert constant_errors(counted_m.astype(np.float32), 7.5, config.protocol) == expected
         assert expected.count > 1000

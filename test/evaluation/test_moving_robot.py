@@ -13,7 +13,8 @@ from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.writer import BagWriter
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import BagError, ConfigError
-from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Recording
 from mono_depth_ros.geometry import Intrinsics, invert_transform, quaternion_from_matrix
 from mono_depth_ros.world.scene import body_pose, optical_pose
 

@@ -17,7 +17,7 @@ from mono_depth_ros.bags.reader import BagReader
 from mono_depth_ros.bags.writer import BagWriter
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import BagError
-from mono_depth_ros.evaluation.frames import FrameConfig
+from mono_depth_ros.evaluation.frame_config import FrameConfig
 from mono_depth_ros.evaluation.left_out import LISTED
 from mono_depth_ros.evaluation.pipeline import evaluate_bag
 from mono_depth_ros.evaluation.report import write_report

@@ -17,7 +17,8 @@ from mono_depth_ros.cli.evaluate import add_arguments, build_config
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.config import from_mapping, load_yaml
 from mono_depth_ros.errors import BagError, ConfigError, DataError, ShapeError
-from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Recording
 from mono_depth_ros.evaluation.pictures import overlay_depth
 from mono_depth_ros.evaluation.pipeline import evaluate_bag
 from mono_depth_ros.evaluation.recorded import RecordedDepth

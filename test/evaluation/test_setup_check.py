@@ -9,7 +9,8 @@ import pytest
 
 from mono_depth_ros.bags.world import write_world_bag
 from mono_depth_ros.cli.main import main
-from mono_depth_ros.evaluation.frames import FrameConfig, Recording
+from mono_depth_ros.evaluation.frame_config import FrameConfig
+from mono_depth_ros.evaluation.frames import Recording
 from mono_depth_ros.evaluation.pipeline import evaluate_bag
 from mono_depth_ros.evaluation.report import setup_text
 from mono_depth_ros.evaluation.settings import EvaluationConfig

@@ -17,6 +17,7 @@ from mono_depth_ros.evaluation.frames import Frame
 from mono_depth_ros.evaluation.sampling import sampled_at
 from mono_depth_ros.evaluation.settings import EvaluationConfig
 from mono_depth_ros.geometry import Intrinsics, invert_transform
+from mono_depth_ros.prediction import Prediction
 from mono_depth_ros.world import LIDARS, make_scene, render, scan
 from mono_depth_ros.world.scene import BODY_FROM_OPTICAL, body_pose
 
@@ -92,7 +93,7 @@ def check(kind: str, seed: int) -> float:
     assert found.relative[found.away & (found.relative < 0.05)].mean() < 1e-3
     if frame.camera.width >= 640:
         reference = reference_of(frame, FILTERED)
-        assert score_frame(frame, depth_m, reference, FILTERED).model.abs_rel < 0.01
+        assert score_frame(frame, Prediction(depth_m), reference, FILTERED).model.abs_rel < 0.01
     return float(found.relative[found.away].mean())
 
 
@@ -137,7 +138,9 @@ def test_pixel_sampling_is_worse_on_roads():
     frame, depth_m = draw_rig("streets", 901)
     reference = reference_of(frame, FILTERED)
     scores = [
-        score_frame(frame, depth_m, reference, EvaluationConfig(sampling=way)).model.abs_rel
+        score_frame(
+            frame, Prediction(depth_m), reference, EvaluationConfig(sampling=way)
+        ).model.abs_rel
         for way in ("subpixel", "pixel")
     ]
     assert scores[1] > 1.5 * scores[0]

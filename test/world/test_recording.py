@@ -76,6 +76,20 @@ def test_bag_holds_what_the_sensors_saw(tmp_path: Path, storage: str) -> None:
         np.testing.assert_allclose(matrix(tf.transforms[0]), moment.odom_from_base, atol=1e-9)
 
 
+def test_classes_are_recorded_on_request(tmp_path: Path) -> None:
+    command = ["world", str(tmp_path / "bag"), "--frames", "2", "--size", "32x24", "--labels"]
+    assert main([*command, "--lidar", "16", "--device", "cpu", "--workers", "1"]) == 0
+    config = RecordingConfig("rooms", 0, 2, 10.0, "16", (24, 32), "cpu", 1)
+    with rosbags_reader.AnyReader([tmp_path / "bag"]) as reader:
+        chosen = [c for c in reader.connections if c.topic == "/ground_truth/labels"]
+        found = [
+            reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(connections=chosen)
+        ]
+    for message, moment in zip(found, moments(config), strict=True):
+        assert message.encoding == "mono8" and stamp_ns(message.header) == moment.stamp_ns
+        assert bytes(message.data) == moment.frame.labels.tobytes()
+
+
 def test_impossible_recordings_are_refused() -> None:
     for wrong in ({"frames": 0}, {"rate_hz": 0.0}, {"lidar": "32"}):
         with pytest.raises(ConfigError):

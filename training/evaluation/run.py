@@ -14,6 +14,7 @@ from mono_depth_ros.errors import DataError, ShapeError
 from mono_depth_ros.evaluation.bootstrap import BootstrapConfig
 from mono_depth_ros.evaluation.protocols import select_pixels
 from mono_depth_ros.models.semantic_classes import Semantics, label_map
+from mono_depth_ros.semantic_metrics import SemanticCounts, SemanticScores
 from training.datasets.reader import PreparedReader
 from training.evaluation.ordinal import OrdinalCounts, OrdinalScores, depth_classes
 from training.evaluation.predict import Answer, Source
@@ -26,7 +27,6 @@ from training.evaluation.profiles import (
 )
 from training.evaluation.saved import PredictionWriter
 from training.evaluation.scores import ImageScore, ProfileScores, score_image
-from training.evaluation.semantics import SemanticCounts, SemanticScores
 from training.evaluation.strata import (
     RangeBin,
     class_masks,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mono_depth_ros.errors import ShapeError
-from training.evaluation.semantics import SemanticCounts
+from mono_depth_ros.semantic_metrics import SemanticCounts
 
 LABELS = arrays(np.int16, (3, 4), elements=st.integers(-1, 3))
 
