@@ -88,6 +88,21 @@ def to_mapping(config: Any) -> dict[str, Any]:
     return {key: _plain(value) for key, value in asdict(config).items()}
 
 
+def require_ranges(config: Any) -> None:
+    """Check every number of a config dataclass against the `range` in its field's metadata.
+
+    Raises:
+        ConfigError: one lies outside.
+    """
+    for item in fields(config):
+        if "range" in item.metadata:
+            low, high = item.metadata["range"]
+            if not low <= getattr(config, item.name) <= high:
+                raise ConfigError(
+                    f"{item.name} is {getattr(config, item.name)}; allowed is {low} to {high}"
+                )
+
+
 def with_overrides(values: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Apply `a.b=value` strings from a command line to nested plain values; value is read as YAML.
 

@@ -69,6 +69,20 @@ class Intrinsics:
         """Return the intrinsics of the window that starts at (left, top); negative values pad."""
         return Intrinsics(self.fx, self.fy, self.cx - left, self.cy - top, width, height)
 
+    def strided(self, stride: int) -> Intrinsics:
+        """Return the intrinsics of the image of every `stride`-th row and column, from the first.
+
+        Pixels are picked, not averaged: u' = u / stride.
+        """
+        return Intrinsics(
+            fx=self.fx / stride,
+            fy=self.fy / stride,
+            cx=self.cx / stride,
+            cy=self.cy / stride,
+            width=-(-self.width // stride),
+            height=-(-self.height // stride),
+        )
+
 
 def transform_from_quaternion(
     translation_m: npt.ArrayLike, quaternion_xyzw: npt.ArrayLike

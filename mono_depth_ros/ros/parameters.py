@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
-from mono_depth_ros.config import from_mapping, to_mapping
+from mono_depth_ros.config import from_mapping, require_ranges, to_mapping
 from mono_depth_ros.errors import ConfigError
 
 T = TypeVar("T")
@@ -91,13 +91,7 @@ class NodeConfig:
     )
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if "range" in item.metadata:
-                low, high = item.metadata["range"]
-                if not low <= getattr(self, item.name) <= high:
-                    raise ConfigError(
-                        f"{item.name} is {getattr(self, item.name)}; allowed is {low} to {high}"
-                    )
+        require_ranges(self)
 
 
 def declare_config(node: Node, cls: type[T]) -> T:

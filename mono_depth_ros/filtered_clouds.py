@@ -1,0 +1,82 @@
+"""Coloured clouds of one camera, thinned and filtered as a CloudConfig says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from mono_depth_ros.cloud_filters import CloudConfig, CloudFilter
+from mono_depth_ros.clouds import CloudBuilder
+from mono_depth_ros.errors import ShapeError
+from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.voxels import thin_to_voxels
+
+
+class FilteredCloudBuilder:
+    """Clouds of one camera's depth images; the arguments are those of `CloudFilter`.
+
+    Attributes:
+        camera: intrinsics of the depth images, pixels.
+        config: what the clouds leave out.
+        needs_semantics: whether calls need `semantics`.
+    """
+
+    def __init__(
+        self,
+        camera: Intrinsics,
+        config: CloudConfig,
+        ego_mask: npt.NDArray[np.bool_] | None = None,
+        sky_label: int | None = None,
+    ) -> None:
+        self.camera, self.config = camera, config
+        self._keep = CloudFilter(camera, config, ego_mask, sky_label)
+        self._build = CloudBuilder(self._keep.picked_camera)
+        self.needs_semantics = self._keep.needs_semantics
+
+    def __call__(
+        self,
+        depth_m: npt.NDArray[np.float32],
+        rgb: npt.NDArray[np.uint8],
+        confidence: npt.NDArray[np.float32] | None = None,
+        semantics: npt.NDArray[np.uint8] | None = None,
+        largest_depth_m: float = math.inf,
+    ) -> npt.NDArray[np.float32]:
+        """Build the cloud of one frame.
+
+        Args:
+            depth_m: (H, W) float32, C-contiguous, metres, NaN where unknown.
+            rgb: (H, W, 3) uint8 of the same pixels.
+            confidence: (H, W) float32 in [0, 1]; needed if the config needs confidence.
+            semantics: (H, W) uint8; needed if `needs_semantics`.
+            largest_depth_m: largest depth that this image could have, metres.
+
+        Returns:
+            float32, memory of dtype `POINT`. Organised: (h, w, 4), h and w are the sizes over the
+            stride, rounded up; NaN x, y, z where a pixel gives no point; the next call reuses the
+            array. Dense: (N, 4), points only.
+
+        Raises:
+            ShapeError: depth or colour has another size or type than the camera.
+        """
+        if depth_m.shape != (self.camera.height, self.camera.width):
+            raise ShapeError(
+                f"depth is {depth_m.shape}, its camera is for "
+                f"{(self.camera.height, self.camera.width)} (height, width)"
+            )
+        every = self._keep.every
+        picked_m = np.ascontiguousarray(depth_m[every])
+        picked_rgb = np.ascontiguousarray(rgb[every])
+        is_dense = self.config.cloud_layout == "dense"
+        if self._keep.keeps_all and not is_dense:
+            return self._build(picked_m, picked_rgb)
+        keep = self._keep(depth_m, confidence, semantics, largest_depth_m)
+        if not is_dense:
+            return self._build(np.where(keep, picked_m, np.float32(np.nan)), picked_rgb)
+        points = self._build(picked_m, picked_rgb).reshape(-1, 4)
+        points = points.take(np.flatnonzero(keep), axis=0)
+        if self.config.cloud_voxel_size_m:
+            voxel = self.config
+            points = thin_to_voxels(points, voxel.cloud_voxel_size_m, voxel.cloud_voxel_point)
+        return points
