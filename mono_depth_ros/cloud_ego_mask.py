@@ -50,14 +50,6 @@ class EgoMask:
         return self._shape
 
 
-def shrink_mask(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Return a mask at a smaller size, True where any part of a pixel is True."""
-    if mask.shape == (height, width):
-        return mask
-    covered = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(covered > 0.0)
-
-
 def _read_picture(path: Path) -> npt.NDArray[np.bool_]:
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)

@@ -13,10 +13,9 @@ import numpy.typing as npt
 from mono_depth_ros.atomic import replacing
 from mono_depth_ros.encoded_pictures import JPEG_START, PNG_START, require_whole_picture
 from mono_depth_ros.errors import DataError
+from mono_depth_ros.millimetres import LARGEST_MM, depth_to_millimetres
 
 logger = logging.getLogger(__name__)
-
-_LARGEST_MM = 65535
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
@@ -51,11 +50,9 @@ def write_depth_png(path: Path, depth_m: npt.NDArray[np.float32]) -> None:
 
     0 is unknown; so is what 16 bits cannot hold, from 65.536 m on, which is warned of.
     """
-    millimetres = np.rint(depth_m * 1000.0)
-    fits = (millimetres >= 0) & (millimetres <= _LARGEST_MM)
-    if np.any(millimetres > _LARGEST_MM):
+    if np.any(np.rint(depth_m * np.float32(1000.0)) > LARGEST_MM):
         logger.warning("%s: depth beyond 65.535 m is stored as unknown; use .npy for it", path)
-    write_picture(path, np.where(fits, millimetres, 0).astype(np.uint16))
+    write_picture(path, depth_to_millimetres(depth_m))
 
 
 def write_depth_npy(path: Path, depth_m: npt.NDArray[np.float32]) -> None:

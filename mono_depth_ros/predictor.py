@@ -20,7 +20,7 @@ from mono_depth_ros.errors import ConfigError, ShapeError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
 from mono_depth_ros.prediction import Prediction
-from mono_depth_ros.preprocessing import Letterbox, Upsampling, image_to_tensor
+from mono_depth_ros.preprocessing import Letterbox, OutputSize, Upsampling, image_to_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +147,7 @@ class DepthPredictor:
         rgb: npt.NDArray[np.uint8],
         camera: Intrinsics | None,
         products: Collection[str] = (),
+        size: OutputSize = "camera",
     ) -> Prediction:
         """Predict the depth of one rectified image, and what else is asked for.
 
@@ -156,6 +157,8 @@ class DepthPredictor:
                 depth is metric only if the camera's focal length is that of the training data.
             products: of confidence, attention, semantics; those the network has none of are left
                 out. Nothing is computed for those that nobody asks for.
+            size: of the answer: `camera`, the pixels of `rgb`; `network`, those of
+                `network_camera(camera)`, the image as the network sees it without its padding.
 
         Raises:
             ShapeError: the image is not (H, W, 3) uint8, or the camera has another size.
@@ -172,14 +175,15 @@ class DepthPredictor:
         else:
             answers = {"depth_m": self._network(tensor)}
         depth = answers["depth_m"][0, 0].mul(scale).cpu().numpy()
-        depth_m = letterbox.to_source(depth, config.upsampling)
+        onto = letterbox if size == "camera" else letterbox.unscaled()
+        depth_m = onto.to_source(depth, config.upsampling)
         # After enlarging, as it was fitted: NaN and a bend do not mix into neighbours.
         shift = DepthCalibration(inverse_depth_shift_per_m=config.inverse_depth_shift_per_m)
         depth_m = _drop_out_of_range(np.asarray(shift.apply(depth_m), np.float32), config)
         return Prediction(
             depth_m,
             class_names=self.class_names if "semantics" in wanted else (),
-            **{name: _on_source(name, answers[name], letterbox) for name in wanted},
+            **{name: _on_source(name, answers[name], onto) for name in wanted},
         )
 
     def warm_up(self, height: int, width: int) -> None:
@@ -191,6 +195,21 @@ class DepthPredictor:
         if key not in self._letterboxes:
             self._letterboxes[key] = Letterbox.fit(ImageSize(height, width), self.info.image_size)
         return self._letterboxes[key]
+
+    def network_camera(self, camera: Intrinsics) -> Intrinsics:
+        """Return the intrinsics of a camera's image as the network sees it, without padding."""
+        resized = self._letterbox(camera.height, camera.width).resized
+        return camera.resized(resized.width, resized.height)
+
+    def largest_depth_m(self, camera: Intrinsics | None) -> float:
+        """Return the largest depth that images of a camera can get, metres; inf if no bound."""
+        config, network_max_m = self.config, self._network.max_depth_m
+        if camera is not None:
+            letterbox = self._letterbox(camera.height, camera.width)
+            network_max_m *= self._focal_ratio(letterbox, camera)
+        calibration = DepthCalibration(config.depth_scale, config.inverse_depth_shift_per_m)
+        largest_m = float(calibration.apply(np.array(network_max_m)))
+        return math.inf if math.isnan(largest_m) else largest_m
 
     def network_focal_px(self, camera: Intrinsics) -> float:
         """Return fx of a camera's image after letterboxing, pixels."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -16,6 +16,7 @@ from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import ImageSize
 
 Upsampling = Literal["linear", "nearest"]
+OutputSize = Literal["camera", "network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,10 @@ class Letterbox:
             )
         resized = camera.resized(self.resized.width, self.resized.height)
         return resized.windowed(-self.left, -self.top, self.target.width, self.target.height)
+
+    def unscaled(self) -> Letterbox:
+        """Return the placement of the source as the target shows it, already resized."""
+        return replace(self, source=self.resized)
 
     def image_to_target(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize (H, W, 3) uint8 RGB of source size and pad it with its mirror image.
@@ -123,6 +128,14 @@ def resize_image(rgb: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDA
         return rgb
     method = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
+
+
+def resize_mask(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Return a mask (H, W) at another size, True where any part of a pixel is True."""
+    if mask.shape == (height, width):
+        return mask
+    covered = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered > 0.0)
 
 
 def image_to_tensor(rgb: npt.NDArray[np.uint8]) -> Tensor:

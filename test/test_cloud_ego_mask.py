@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mono_depth_ros.cloud_ego_mask import EgoMask, shrink_mask
+from mono_depth_ros.cloud_ego_mask import EgoMask
 from mono_depth_ros.errors import ConfigError
 
 
@@ -29,13 +29,6 @@ def test_a_png_is_the_robot_where_it_is_not_black(tmp_path):
     np.testing.assert_array_equal(mask.of_image(4, 5), picture[..., 2] > 0)
     with pytest.raises(ConfigError, match="is 5x4, the image is 10x8"):
         mask.of_image(8, 10)
-
-
-def test_a_smaller_image_hides_every_pixel_that_shows_some_of_the_robot():
-    mask = np.zeros((4, 6), bool)
-    mask[0, 0] = mask[3, 4:] = True
-    np.testing.assert_array_equal(shrink_mask(mask, 2, 3), [[1, 0, 0], [0, 0, 1]])
-    assert shrink_mask(mask, 4, 6) is mask
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,28 @@ def test_only_products_that_are_asked_for_and_exist_are_given():
     assert found.confidence is None and found.attention is None and found.semantics is not None
     found = ramp_predictor().predict(RGB, None, ["confidence"])
     assert found.confidence is None and found.depth_m.shape == (64, 96)
+
+
+def test_at_network_size_nothing_is_resized_and_the_camera_fits():
+    """A camera of twice the size, square: the network's columns 16 to 79 of 96 show it."""
+    camera = Intrinsics(100, 100, 63.5, 63.5, 128, 128)
+    predictor = all_knowing()
+    found = predictor.predict(
+        np.zeros((128, 128, 3), np.uint8), camera, predictor.product_names, "network"
+    )
+    columns = np.tile(np.arange(17, 81, dtype=np.float32), (64, 1))
+    np.testing.assert_array_equal(found.depth_m, columns)
+    np.testing.assert_array_equal(found.confidence, columns / np.float32(100))
+    np.testing.assert_array_equal(found.attention[..., 1], 2 * columns)
+    np.testing.assert_array_equal(found.semantics, columns > 48)
+    # Half of everything; the centre of 128 pixels, 63.5, becomes that of 64.
+    assert predictor.network_camera(camera) == Intrinsics(50, 50, 31.5, 31.5, 64, 64)
+
+
+def test_the_largest_depth_is_scaled_as_all_depths_are():
+    twice = Intrinsics(100, 100, 47.5, 31.5, 96, 64)
+    assert ramp_predictor().largest_depth_m(None) == 100.0
+    assert ramp_predictor(depth_scale=1.5).largest_depth_m(twice) == 300.0
+    shifted = ramp_predictor(inverse_depth_shift_per_m=0.01)
+    assert shifted.largest_depth_m(CAMERA) == pytest.approx(50.0)
+    assert ramp_predictor(inverse_depth_shift_per_m=-0.01).largest_depth_m(CAMERA) == np.inf
