@@ -130,14 +130,6 @@ def resize_image(rgb: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDA
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
 
 
-def resize_mask(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Return a mask (H, W) at another size, True where any part of a pixel is True."""
-    if mask.shape == (height, width):
-        return mask
-    covered = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(covered > 0.0)
-
-
 def image_to_tensor(rgb: npt.NDArray[np.uint8]) -> Tensor:
     """Return (H, W, 3) uint8 as (1, 3, H, W) float32 in [0, 1], channels-last in memory."""
     scaled = np.multiply(rgb, np.float32(1 / 255), dtype=np.float32)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mono_depth_ros.errors import ShapeError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import ImageSize
-from mono_depth_ros.preprocessing import Letterbox, image_to_tensor, resize_mask
+from mono_depth_ros.preprocessing import Letterbox, image_to_tensor
 
 sides = st.integers(8, 400)
 
@@ -111,10 +111,3 @@ def test_tensor_values_and_order():
     tensor = image_to_tensor(rgb)
     assert tensor.shape == (1, 3, 2, 3)
     torch.testing.assert_close(tensor[0, :, 1, 2], torch.tensor([1.0, 0.2, 0.0]))
-
-
-def test_a_smaller_mask_is_true_wherever_some_of_a_pixel_is():
-    mask = np.zeros((4, 6), bool)
-    mask[0, 0] = mask[3, 4:] = True
-    np.testing.assert_array_equal(resize_mask(mask, 2, 3), [[1, 0, 0], [0, 0, 1]])
-    assert resize_mask(mask, 4, 6) is mask

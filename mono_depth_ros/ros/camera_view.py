@@ -16,6 +16,8 @@ from std_msgs.msg import Header
 
 from mono_depth_ros.decoding import camera_info_to_intrinsics
 from mono_depth_ros.errors import CalibrationError
+from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.masks import resize_mask
 from mono_depth_ros.rectification import ImageRectifier, Rectification, read_rectification
 from mono_depth_ros.ros.encoding import camera_info_of_depth
 
@@ -76,19 +78,24 @@ class CameraView:
         return self._rectifier.image(rgb)
 
     def hide_unseen(self, depth_m: npt.NDArray[np.float32]) -> None:
-        """Set depth (H, W) of the last picture to NaN, in place, where the camera saw nothing."""
+        """Set depth of the last picture, of any size, to NaN, in place, where nothing was seen."""
         if self._unseen is not None:
-            depth_m[self._unseen] = np.nan
+            depth_m[resize_mask(self._unseen, *depth_m.shape)] = np.nan
 
-    def camera_info(self, header: Header) -> CameraInfo:
+    def camera_info(self, header: Header, resized: Intrinsics | None = None) -> CameraInfo:
         """Return what describes the picture and its depth, with the header of their image.
 
-        Of images that came rectified that is their own camera_info, whose P holds. Of all others
-        it is the pinhole camera, K = P without distortion; P keeps the baseline of a stereo pair.
+        Of images that came rectified that is their own camera_info, whose P holds. Of all others,
+        and of resized ones, it is the pinhole camera, K = P without distortion, binning and window;
+        P keeps the baseline of a stereo pair.
+
+        Args:
+            header: of the image.
+            resized: `camera` at the size that is published; None where it is the picture's own.
         """
-        if self._rectified:
+        camera = resized or self.camera
+        if self._rectified and camera == self.camera:
             return camera_info_of_depth(self._info, header)
-        camera = self.camera
         base_x_m, base_y_m = _baseline_m(self._info.p)
         k = camera.matrix
         projection = np.column_stack((k, (base_x_m * camera.fx, base_y_m * camera.fy, 0.0)))

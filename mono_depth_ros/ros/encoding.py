@@ -8,6 +8,7 @@ and shares memory with its source: publish it before the array changes.
 from __future__ import annotations
 
 import copy
+import math
 import sys
 
 import numpy as np
@@ -15,10 +16,13 @@ import numpy.typing as npt
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from mono_depth_ros.clouds import POINT, CloudBuilder
+from mono_depth_ros.cloud_filters import CloudConfig
+from mono_depth_ros.clouds import POINT
 from mono_depth_ros.coloring import DepthColorizer
 from mono_depth_ros.errors import ShapeError
+from mono_depth_ros.filtered_clouds import FilteredCloudBuilder
 from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.millimetres import depth_to_millimetres
 
 DepthArray = npt.NDArray[np.float32]
 ColorArray = npt.NDArray[np.uint8]
@@ -49,50 +53,67 @@ def camera_info_of_depth(info: CameraInfo, header: Header) -> CameraInfo:
 
 
 class CloudEncoder:
-    """Organised XYZRGB clouds of one camera as messages.
+    """XYZRGB clouds of one camera as messages; the arguments are those of `FilteredCloudBuilder`.
 
     The message of `encode` shares the builder's buffer: publish or serialise it before the next
     call.
-
-    Args:
-        camera: intrinsics of the depth images to come, pixels.
     """
 
-    def __init__(self, camera: Intrinsics) -> None:
-        self.camera = camera
-        self._build = CloudBuilder(camera)
+    def __init__(
+        self,
+        camera: Intrinsics,
+        config: CloudConfig | None = None,
+        ego_mask: npt.NDArray[np.bool_] | None = None,
+        sky_label: int | None = None,
+    ) -> None:
+        self._build = FilteredCloudBuilder(camera, config or CloudConfig(), ego_mask, sky_label)
+        self.camera, self.config = camera, self._build.config
+        self.needs_semantics = self._build.needs_semantics
         self._fields = [
             PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
             for index, name in enumerate(POINT.names)
         ]
 
-    def encode(self, depth_m: DepthArray, rgb: ColorArray, header: Header) -> PointCloud2:
+    def encode(
+        self,
+        depth_m: DepthArray,
+        rgb: ColorArray,
+        header: Header,
+        confidence: npt.NDArray[np.float32] | None = None,
+        semantics: npt.NDArray[np.uint8] | None = None,
+        largest_depth_m: float = math.inf,
+    ) -> PointCloud2:
         """Build the cloud of one frame.
 
         Args:
-            depth_m: (H, W) float32 metres, NaN where unknown; the cloud's z is this array bit for
+            depth_m: (H, W) float32 metres, NaN where unknown; z of every point is its depth bit for
                 bit.
             rgb: (H, W, 3) uint8 of the same pixels.
             header: stamp and optical frame of the image.
+            confidence: see `FilteredCloudBuilder`.
+            semantics: likewise.
+            largest_depth_m: likewise.
 
         Returns:
-            PointCloud2, height H, width W, 16 bytes per point: x, y, z float32 metres in the
-            optical frame and rgb as bytes B, G, R, 0 read as float32. NaN depth gives NaN in x, y
-            and z.
+            PointCloud2, 16 bytes per point: x, y, z float32 metres in the optical frame and rgb as
+            bytes B, G, R, 0 read as float32. Organised: height and width of the image over the
+            stride, NaN x, y, z where there is no point. Dense: height 1.
 
         Raises:
             ShapeError: depth or colour has another size or type than the camera.
         """
         _require_depth(depth_m)
+        points = self._build(depth_m, rgb, confidence, semantics, largest_depth_m)
         cloud = PointCloud2()
-        cloud._data = self._build(depth_m, rgb)
+        cloud._data = points
         cloud.header = header
-        cloud.height, cloud.width = self.camera.height, self.camera.width
+        cloud.height, cloud.width = points.shape[:2] if points.ndim == 3 else (1, len(points))
         cloud.fields = self._fields
         cloud.is_bigendian = _BIG_ENDIAN
         cloud.point_step = POINT.itemsize
-        cloud.row_step = POINT.itemsize * self.camera.width
-        cloud.is_dense = not np.isnan(depth_m.min())  # min() hands NaN on and needs no mask
+        cloud.row_step = POINT.itemsize * cloud.width
+        # min() hands NaN on and needs no mask; of points there may be none.
+        cloud.is_dense = points.ndim == 2 or not np.isnan(points[..., 2].min())
         return cloud
 
 
@@ -100,6 +121,27 @@ def depth_to_color_image(depth_m: DepthArray, colorize: DepthColorizer, header: 
     """Draw a depth image as rgb8; publish the message before `colorize` is used again."""
     _require_depth(depth_m)
     return _image(colorize(depth_m), header, "rgb8", 3)
+
+
+def depth_to_millimetre_image(depth_m: DepthArray, header: Header) -> Image:
+    """Return a depth image as 16UC1 millimetres (REP 118), 0 where unknown or beyond 65.535 m."""
+    _require_depth(depth_m)
+    return _image(depth_to_millimetres(depth_m), header, "16UC1", 2)
+
+
+def map_to_image(values: npt.NDArray[np.float32], header: Header) -> Image:
+    """Wrap one value per pixel, such as confidence, as 32FC1.
+
+    Args:
+        values: (H, W) float32; copied only if it is not C-contiguous.
+        header: stamp and frame of the image the values belong to.
+    """
+    return _image(np.ascontiguousarray(values, np.float32), header, "32FC1", 4)
+
+
+def labels_to_image(labels: npt.NDArray[np.uint8], header: Header) -> Image:
+    """Wrap one class index per pixel, (H, W) uint8, as mono8."""
+    return _image(np.ascontiguousarray(labels, np.uint8), header, "mono8", 1)
 
 
 def _image(pixels: npt.NDArray, header: Header, encoding: str, bytes_per_pixel: int) -> Image:

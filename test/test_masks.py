@@ -1,4 +1,4 @@
-"""The robot in its own picture, from a polygon or from a PNG."""
+"""The robot in its own picture, from a polygon or from a PNG; masks at another size."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mono_depth_ros.cloud_ego_mask import EgoMask
 from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.masks import EgoMask, resize_mask
 
 
 def test_a_polygon_covers_its_corners_and_what_lies_between():
@@ -29,6 +29,13 @@ def test_a_png_is_the_robot_where_it_is_not_black(tmp_path):
     np.testing.assert_array_equal(mask.of_image(4, 5), picture[..., 2] > 0)
     with pytest.raises(ConfigError, match="is 5x4, the image is 10x8"):
         mask.of_image(8, 10)
+
+
+def test_a_smaller_mask_is_true_wherever_some_of_a_pixel_is():
+    mask = np.zeros((4, 6), bool)
+    mask[0, 0] = mask[3, 4:] = True
+    np.testing.assert_array_equal(resize_mask(mask, 2, 3), [[1, 0, 0], [0, 0, 1]])
+    assert resize_mask(mask, 4, 6) is mask
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The robot in its own picture: where a camera sees the robot that carries it."""
+"""Masks of images: where a camera sees the robot that carries it, and masks at another size."""
 
 from __future__ import annotations
 
@@ -48,6 +48,14 @@ class EgoMask:
                 f"{width}x{height} (width x height); draw the mask on a picture of this camera"
             )
         return self._shape
+
+
+def resize_mask(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Return a mask (H, W) at another size, True where any part of a pixel is True."""
+    if mask.shape == (height, width):
+        return mask
+    covered = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(covered > 0.0)
 
 
 def _read_picture(path: Path) -> npt.NDArray[np.bool_]:
