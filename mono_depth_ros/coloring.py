@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+ColorMap = Literal["turbo", "jet", "viridis", "cividis", "inferno", "magma", "plasma", "grey"]
+
 
 class DepthColorizer:
-    """Colour pictures of depth: red is near, blue is far, black is unknown.
+    """Colour pictures of depth: the map's last colour is near, its first is far, black is unknown.
 
     Args:
-        max_depth_m: depth of the last colour, metres; the colours are linear in depth from 0 to it.
+        max_depth_m: depth of the far colour, metres; the colours are linear in depth from 0 to it.
+        color_map: OpenCV's map of that name, or `grey`; with `turbo` near is red and far is blue.
     """
 
-    def __init__(self, max_depth_m: float) -> None:
+    def __init__(self, max_depth_m: float, color_map: ColorMap = "turbo") -> None:
         self._steps_per_m = 254.0 / max_depth_m
-        turbo_bgr = cv2.applyColorMap(
-            np.arange(256, dtype=np.uint8)[::-1, None], cv2.COLORMAP_TURBO
-        )
-        self._palette = np.ascontiguousarray(turbo_bgr[..., ::-1])
+        near_to_far = np.arange(256, dtype=np.uint8)[::-1, None]
+        if color_map == "grey":
+            bgr = cv2.cvtColor(near_to_far, cv2.COLOR_GRAY2BGR)
+        else:
+            bgr = cv2.applyColorMap(near_to_far, getattr(cv2, f"COLORMAP_{color_map.upper()}"))
+        self._palette = np.ascontiguousarray(bgr[..., ::-1])
         self._palette[0] = 0
         self._steps = np.empty((0, 0), np.float32)
         self._index = np.empty((0, 0), np.uint8)

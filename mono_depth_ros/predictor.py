@@ -20,7 +20,13 @@ from mono_depth_ros.errors import ConfigError, ShapeError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
 from mono_depth_ros.prediction import Prediction
-from mono_depth_ros.preprocessing import Letterbox, OutputSize, Upsampling, image_to_tensor
+from mono_depth_ros.preprocessing import (
+    Letterbox,
+    OutputSize,
+    Upsampling,
+    image_to_tensor,
+    resize_image,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +137,11 @@ class DepthPredictor:
         return self._network.product_names
 
     @property
+    def attention_names(self) -> tuple[str, ...]:
+        """What the channels of `Prediction.attention` are, in order."""
+        return self._network.attention_names
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """What the values of `Prediction.semantics` mean, in index order."""
         return self._network.class_names
@@ -200,6 +211,11 @@ class DepthPredictor:
         """Return the intrinsics of a camera's image as the network sees it, without padding."""
         resized = self._letterbox(camera.height, camera.width).resized
         return camera.resized(resized.width, resized.height)
+
+    def network_picture(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return an image (H, W, 3) uint8 as the network sees it, without padding."""
+        resized = self._letterbox(rgb.shape[0], rgb.shape[1]).resized
+        return resize_image(rgb, resized.height, resized.width)
 
     def largest_depth_m(self, camera: Intrinsics | None) -> float:
         """Return the largest depth that images of a camera can get, metres; inf if no bound."""

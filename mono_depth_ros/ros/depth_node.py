@@ -7,9 +7,9 @@ import os
 import sys
 import traceback
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
-import numpy as np
 import rclpy
 from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -18,25 +18,20 @@ from rclpy.logging import get_logger
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import try_shutdown
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mono_depth_ros.calibration import CalibrationFile
+from mono_depth_ros.cloud_filters import CloudConfig
 from mono_depth_ros.decoding import compressed_image_to_rgb, image_to_rgb
 from mono_depth_ros.errors import ConfigError, MonoDepthError
-from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.ros.camera_view import CameraViews, has_latched_publisher
-from mono_depth_ros.ros.encoding import (
-    CloudEncoder,
-    ColorArray,
-    DepthArray,
-    depth_to_color_image,
-    depth_to_image,
-)
 from mono_depth_ros.ros.interruption import ignore_signals, raise_on_first_signal
-from mono_depth_ros.ros.loading import LoadPredictor, load_calibrated, make_colorizer
+from mono_depth_ros.ros.loading import LoadPredictor, largest_color_m, load_calibrated
 from mono_depth_ros.ros.middleware import use_large_message_profile
+from mono_depth_ros.ros.outputs import Outputs
 from mono_depth_ros.ros.parameters import (
     NodeConfig,
+    OutputConfig,
     check_overrides,
     declare_config,
     follow_changes,
@@ -58,9 +53,8 @@ _SPIN_PERIOD_S = 0.2
 class DepthNode(LifecycleNode):
     """Lifecycle node `depth_node`.
 
-    Subscribes `image` (sensor_msgs/Image), `image/compressed` and `camera_info`; publishes
-    `~/depth/image` (32FC1 metres, NaN unknown), `~/depth/camera_info`, `~/points` (organised
-    XYZRGB) and `~/depth/image_color`, every one with the header of the image it was computed from.
+    Subscribes `image` (sensor_msgs/Image), `image/compressed` and `camera_info`; publishes the
+    topics of `Outputs`, every one with the header of the image it was computed from.
     Lens distortion is taken out first; all outputs are then those of the pinhole camera P.
     The newest image wins, nothing queues, and nothing is computed that nobody subscribes to. A
     frame that cannot be used is dropped, counted by reason in `tally` and logged.
@@ -82,8 +76,12 @@ class DepthNode(LifecycleNode):
         self._load_predictor = load_predictor or DepthPredictor.load
         self.config = declare_config(self, NodeConfig)
         self._inference = declare_config(self, InferenceConfig)
+        self._output, self._clouds = (declare_config(self, c) for c in (OutputConfig, CloudConfig))
         follow_changes(self, self._inference, self._set_inference)
-        known = [item.name for cls in (NodeConfig, InferenceConfig) for item in fields(cls)]
+        follow_changes(self, self._output, self._set_output)
+        follow_changes(self, self._clouds, self._set_clouds)
+        configs = (NodeConfig, InferenceConfig, OutputConfig, CloudConfig)
+        known = [item.name for cls in configs for item in fields(cls)]
         for name in check_overrides(self, known):
             self.get_logger().warning(
                 f"parameter {name} is given but this node has none of that name; ignored"
@@ -93,10 +91,9 @@ class DepthNode(LifecycleNode):
         self._worker: NewestItemWorker[ImageMessage] | None = None
         self._camera_info: CameraInfo | None = None
         self._views: CameraViews | None = None
-        self._cloud_encoder: CloudEncoder | None = None
         self._last_input: tuple[type, int, int] | None = None
         self._inputs: dict[str, Any] = {}
-        self._outputs: dict[str, Any] = {}
+        self._outputs: Outputs | None = None
 
     def start(self) -> bool:
         """Configure and activate without a lifecycle manager; False when one of the two failed."""
@@ -118,7 +115,6 @@ class DepthNode(LifecycleNode):
             # rclpy turns an exception into the state "error" without a word.
             self.get_logger().error(f"cannot configure: {traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
-        self._create_publishers()
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -160,7 +156,9 @@ class DepthNode(LifecycleNode):
         predictor, self._calibration = load_calibrated(
             self._load_predictor, self.config, self._inference
         )
-        self._colorizer = make_colorizer(self.config, predictor)
+        qos = QoSProfile(depth=2, reliability=_reliability(self.config.output_reliability))
+        color_m = largest_color_m(self.config, predictor)
+        self._outputs = Outputs(self, predictor, qos, color_m, self._output, self._clouds)
         self._predictor = predictor
         fitted = f", calibration {self.config.calibration_file}" if self._calibration else ""
         self.get_logger().info(
@@ -176,16 +174,15 @@ class DepthNode(LifecycleNode):
             )
         self._inference = inference
 
-    def _create_publishers(self) -> None:
-        qos = QoSProfile(depth=2, reliability=_reliability(self.config.output_reliability))
-        topics = {
-            "depth": (Image, "~/depth/image"),
-            "camera_info": (CameraInfo, "~/depth/camera_info"),
-            "points": (PointCloud2, "~/points"),
-            "color": (Image, "~/depth/image_color"),
-        }
-        for key, (message_type, topic) in topics.items():
-            self._outputs[key] = self.create_lifecycle_publisher(message_type, topic, qos)
+    def _set_output(self, config: OutputConfig) -> None:
+        if self._outputs is not None:
+            self._outputs.set_output(config)
+        self._output = config
+
+    def _set_clouds(self, config: CloudConfig) -> None:
+        if self._outputs is not None:
+            self._outputs.set_clouds(config)
+        self._clouds = config
 
     def _subscribe(self) -> None:
         qos = QoSProfile(
@@ -253,42 +250,16 @@ class DepthNode(LifecycleNode):
     def _publish_depth_of(self, image: ImageMessage) -> None:
         if self._is_other_transport_of_last(image):
             return
-        wanted = {
-            key for key, publisher in self._outputs.items() if publisher.get_subscription_count()
-        }
+        wanted = self._outputs.wanted
         if not wanted:
             self.tally.count("nobody subscribed")
             return
         is_compressed = isinstance(image, CompressedImage)
         topic = self.resolve_topic_name("image/compressed" if is_compressed else "image")
         view = self._views.of(image.header, topic)
-        if wanted != {"camera_info"}:
-            rgb = view.picture(
-                compressed_image_to_rgb(image) if is_compressed else image_to_rgb(image)
-            )
-            depth_m = np.ascontiguousarray(self._predictor(rgb, view.camera), np.float32)
-            view.hide_unseen(depth_m)
-            self._publish_depth(wanted, depth_m, rgb, view.camera, image.header)
-        if "camera_info" in wanted:
-            self._outputs["camera_info"].publish(view.camera_info(image.header))
+        decode = partial(compressed_image_to_rgb if is_compressed else image_to_rgb, image)
+        self._outputs.publish(wanted, view, decode, image.header)
         self.tally.count("published")
-
-    def _publish_depth(
-        self,
-        wanted: set[str],
-        depth_m: DepthArray,
-        rgb: ColorArray,
-        camera: Intrinsics,
-        header: Any,
-    ) -> None:
-        if "depth" in wanted:
-            self._outputs["depth"].publish(depth_to_image(depth_m, header))
-        if "points" in wanted:
-            if self._cloud_encoder is None or self._cloud_encoder.camera != camera:
-                self._cloud_encoder = CloudEncoder(camera)
-            self._outputs["points"].publish(self._cloud_encoder.encode(depth_m, rgb, header))
-        if "color" in wanted:
-            self._outputs["color"].publish(depth_to_color_image(depth_m, self._colorizer, header))
 
     def _is_other_transport_of_last(self, image: ImageMessage) -> bool:
         stamp = image.header.stamp
@@ -313,11 +284,10 @@ class DepthNode(LifecycleNode):
 
     def _release(self) -> None:
         self._stop_input()
-        for publisher in self._outputs.values():
-            self.destroy_lifecycle_publisher(publisher)
-        self._outputs.clear()
+        if self._outputs is not None:
+            self._outputs.close()
         on_gpu = self._predictor is not None and self._predictor.device.type == "cuda"
-        self._predictor = self._cloud_encoder = None
+        self._predictor = self._outputs = None
         if on_gpu:
             import torch
 

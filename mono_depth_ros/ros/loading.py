@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mono_depth_ros.calibration import CalibrationFile, load_calibration
-from mono_depth_ros.coloring import DepthColorizer
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.ros.parameters import NodeConfig
 
@@ -41,8 +40,8 @@ def load_calibrated(
     return predictor, calibration
 
 
-def make_colorizer(config: NodeConfig, predictor: DepthPredictor) -> DepthColorizer:
-    """Return the colours up to the depth that is asked for, or the checkpoint's largest.
+def largest_color_m(config: NodeConfig, predictor: DepthPredictor) -> float:
+    """Return the depth of the last colour: the one that is asked for, or the checkpoint's largest.
 
     Raises:
         ConfigError: neither is known.
@@ -52,4 +51,4 @@ def make_colorizer(config: NodeConfig, predictor: DepthPredictor) -> DepthColori
         raise ConfigError(
             f"checkpoint {predictor.info.name} names no largest depth; set color_max_depth_m"
         )
-    return DepthColorizer(float(largest_m))
+    return float(largest_m)

@@ -18,11 +18,14 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
+from mono_depth_ros.coloring import ColorMap
 from mono_depth_ros.config import from_mapping, require_ranges, to_mapping
 from mono_depth_ros.errors import ConfigError
 
 T = TypeVar("T")
 Reliability = Literal["best_effort", "reliable"]
+# As in mono_depth_ros.preprocessing, which imports PyTorch.
+OutputSize = Literal["camera", "network"]
 
 _ROS_TYPES = {
     bool: Parameter.Type.BOOL,
@@ -92,6 +95,23 @@ class NodeConfig:
 
     def __post_init__(self) -> None:
         require_ranges(self)
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Size and pictures of what the depth node publishes; all can be set while it runs."""
+
+    output_size: OutputSize = field(
+        default="camera",
+        metadata={"description": "pixels of all outputs: camera, or network (fewer, not enlarged)"},
+    )
+    color_map: ColorMap = field(
+        default="turbo", metadata={"description": "colours of ~/depth/image_color"}
+    )
+    attention_map: str = field(
+        default="",
+        metadata={"description": "which map ~/attention shows; empty: the network's first"},
+    )
 
 
 def declare_config(node: Node, cls: type[T]) -> T:

@@ -21,6 +21,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
 import mono_depth_ros
+from mono_depth_ros.predictor import Prediction
 
 TIMEOUT_S = 20.0
 HEIGHT, WIDTH = 64, 96
@@ -37,6 +38,7 @@ class RampPredictor:
         image_size=SimpleNamespace(height=HEIGHT, width=WIDTH),
         settings={"max_depth_m": 10.0},
     )
+    product_names = attention_names = class_names = ()
 
     def __init__(self, checkpoint: str, config: Any) -> None:
         self.checkpoint, self.config = checkpoint, config
@@ -51,6 +53,11 @@ class RampPredictor:
         return np.where(
             red == 0, np.float32(np.nan), red / np.float32(25.5) * self.config.depth_scale
         )
+
+    def predict(
+        self, rgb: np.ndarray, camera: Any, products: Any = (), size: str = "camera"
+    ) -> Prediction:
+        return Prediction(self(rgb, camera))
 
 
 class Graph:

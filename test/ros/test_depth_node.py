@@ -143,7 +143,7 @@ def test_nothing_is_computed_that_nobody_subscribes_to(bench):
     b.listen(Image, "depth/image")
     b.send(make_image(random_rgb(0), 3))
     assert predictor.calls == 1
-    assert b.node._cloud_encoder is None
+    assert b.node._outputs._cloud_encoder is None
 
 
 def test_compressed_images_are_decoded(bench):

@@ -8,11 +8,13 @@ import rclpy
 from rclpy.parameter import Parameter
 from ros_support import REPOSITORY
 
+from mono_depth_ros.cloud_filters import CloudConfig
 from mono_depth_ros.config import load_yaml, to_mapping
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.predictor import InferenceConfig
 from mono_depth_ros.ros.parameters import (
     NodeConfig,
+    OutputConfig,
     check_overrides,
     declare_config,
     follow_changes,
@@ -20,7 +22,7 @@ from mono_depth_ros.ros.parameters import (
 
 pytestmark = pytest.mark.ros
 
-CONFIGS = (NodeConfig, InferenceConfig)
+CONFIGS = (NodeConfig, InferenceConfig, OutputConfig, CloudConfig)
 NAMES = [item.name for config in CONFIGS for item in fields(config)]
 
 
@@ -115,7 +117,7 @@ def test_changes_at_run_time_are_applied_or_refused(node_with):
 
 def test_the_shipped_file_lists_exactly_the_defaults():
     values = load_yaml(REPOSITORY / "config" / "depth_node.yaml")["/**"]["ros__parameters"]
-    defaults = to_mapping(NodeConfig()) | to_mapping(InferenceConfig())
+    defaults = {name: value for config in CONFIGS for name, value in to_mapping(config()).items()}
     assert values == defaults
     assert math.isinf(values["max_depth_m"])
 
@@ -123,5 +125,22 @@ def test_the_shipped_file_lists_exactly_the_defaults():
 def test_the_shipped_file_is_understood_by_rcl(graph):
     path = REPOSITORY / "config" / "depth_node.yaml"
     node = rclpy.create_node("any_name", cli_args=["--ros-args", "--params-file", str(path)])
-    assert declare_config(node, NodeConfig) == NodeConfig()
-    assert declare_config(node, InferenceConfig) == InferenceConfig()
+    for config in CONFIGS:
+        assert declare_config(node, config) == config()
+
+
+def test_settings_of_the_cloud_are_ranged_and_live(node_with):
+    node = node_with(cloud_stride=2)
+    applied = []
+    follow_changes(node, declare_config(node, CloudConfig), applied.append)
+    for item in fields(CloudConfig):
+        descriptor = node.describe_parameter(item.name)
+        assert not descriptor.read_only
+        is_number = not isinstance(item.default, str | bool)
+        assert bool(descriptor.floating_point_range or descriptor.integer_range) == is_number
+    assert node.set_parameters([Parameter("cloud_max_range_m", value=20.0)])[0].successful
+    assert node.set_parameters([Parameter("cloud_max_range_m", value=math.inf)])[0].successful
+    assert applied[0] == CloudConfig(cloud_stride=2, cloud_max_range_m=20.0)
+    for name, value in (("cloud_min_confidence", 1.5), ("cloud_stride", 0)):
+        assert not node.set_parameters([Parameter(name, value=value)])[0].successful
+    assert len(applied) == 2

@@ -1,0 +1,241 @@
+"""What the depth node publishes: everything that somebody subscribes to, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+from mono_depth_ros.cloud_filters import CloudConfig
+from mono_depth_ros.coloring import DepthColorizer
+from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.masks import EgoMask, resize_mask
+from mono_depth_ros.ros.camera_view import CameraView
+from mono_depth_ros.ros.encoding import (
+    CloudEncoder,
+    ColorArray,
+    DepthArray,
+    depth_to_color_image,
+    depth_to_image,
+    depth_to_millimetre_image,
+    labels_to_image,
+    map_to_image,
+)
+from mono_depth_ros.ros.parameters import OutputConfig
+
+if TYPE_CHECKING:
+    from mono_depth_ros.predictor import DepthPredictor, Prediction
+
+_TOPICS = {
+    "depth": (Image, "~/depth/image"),
+    "depth_mm": (Image, "~/depth/image_mm"),
+    "color": (Image, "~/depth/image_color"),
+    "camera_info": (CameraInfo, "~/depth/camera_info"),
+    "points": (PointCloud2, "~/points"),
+}
+# Only of networks that answer this: `predictor.product_names`.
+_PRODUCT_TOPICS = {
+    "confidence": (Image, "~/confidence"),
+    "semantics": (Image, "~/semantics"),
+    "attention": (Image, "~/attention"),
+}
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What holds for one whole frame, though another thread may change settings meanwhile."""
+
+    output: OutputConfig
+    colorize: DepthColorizer
+    clouds: CloudConfig
+    ego_mask: EgoMask | None
+
+
+class Outputs:
+    """The publishers of a depth node and what is computed for them.
+
+    Used by two threads: one sets configurations, another publishes.
+
+    Args:
+        node: creates the publishers.
+        predictor: whose network tells which topics there are.
+        qos: of all topics.
+        largest_color_m: depth of the last colour, metres.
+        output: size and pictures.
+        clouds: what the cloud leaves out.
+
+    Raises:
+        ConfigError: this network cannot do what a configuration asks for.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        predictor: DepthPredictor,
+        qos: QoSProfile,
+        largest_color_m: float,
+        output: OutputConfig,
+        clouds: CloudConfig,
+    ) -> None:
+        self._node, self._predictor, self._largest_color_m = node, predictor, largest_color_m
+        self._publishers: dict[str, Any] = {}
+        self._cloud_encoder: CloudEncoder | None = None
+        self._cloud_key: Any = None
+        names = [name.casefold() for name in predictor.class_names]
+        self._sky_label = names.index("sky") if "sky" in names else None
+        self._settings = _Settings(output, self._colorizer(output), clouds, self._ego_mask(clouds))
+        products = {name: _PRODUCT_TOPICS[name] for name in predictor.product_names}
+        for key, (message_type, topic) in {**_TOPICS, **products}.items():
+            self._publishers[key] = node.create_lifecycle_publisher(message_type, topic, qos)
+
+    def set_output(self, config: OutputConfig) -> None:
+        """Use another size or other pictures from the next frame on.
+
+        Raises:
+            ConfigError: the network has no attention map of that name.
+        """
+        colorize = self._colorizer(config)
+        self._settings = replace(self._settings, output=config, colorize=colorize)
+
+    def set_clouds(self, config: CloudConfig) -> None:
+        """Filter clouds in another way from the next frame on.
+
+        Raises:
+            ConfigError: the ego mask cannot be read, or the network has no confidence.
+        """
+        ego_mask = self._ego_mask(config)
+        self._settings = replace(self._settings, clouds=config, ego_mask=ego_mask)
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Keys of the topics that somebody subscribes to."""
+        return frozenset(
+            key for key, publisher in self._publishers.items() if publisher.get_subscription_count()
+        )
+
+    def publish(
+        self,
+        wanted: Collection[str],
+        view: CameraView,
+        decode: Callable[[], ColorArray],
+        header: Header,
+    ) -> None:
+        """Compute and publish what is wanted of one image.
+
+        Args:
+            wanted: keys, as `wanted` has them.
+            view: of the image.
+            decode: returns the image as the camera took it, (H, W, 3) uint8 RGB.
+            header: of the image.
+
+        Raises:
+            MonoDepthError: the image cannot be used. Of a cloud that cannot be made, everything
+                else is published before.
+        """
+        settings = self._settings
+        resizes = settings.output.output_size == "network"
+        camera = self._predictor.network_camera(view.camera) if resizes else view.camera
+        if set(wanted) != {"camera_info"}:
+            rgb = view.picture(decode())
+            prediction = self._predictor.predict(
+                rgb, view.camera, self._products(wanted, settings), settings.output.output_size
+            )
+            depth_m = np.ascontiguousarray(prediction.depth_m, np.float32)
+            view.hide_unseen(depth_m)
+            self._publish_images(wanted, settings, depth_m, prediction, header)
+        if "camera_info" in wanted:
+            self._publish("camera_info", view.camera_info(header, camera))
+        if "points" in wanted:
+            picture = self._predictor.network_picture(rgb) if resizes else rgb
+            encoder = self._cloud_encoder_of(view, camera, settings)
+            largest_m = (
+                self._predictor.largest_depth_m(view.camera)
+                if settings.clouds.cloud_drop_sky
+                else math.inf
+            )
+            cloud = encoder.encode(
+                depth_m, picture, header, prediction.confidence, prediction.semantics, largest_m
+            )
+            self._publish("points", cloud)
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers.clear()
+
+    def _publish(self, key: str, message: Any) -> None:
+        self._publishers[key].publish(message)
+
+    def _products(self, wanted: Collection[str], settings: _Settings) -> set[str]:
+        products = set(wanted) & set(_PRODUCT_TOPICS)
+        if "points" in wanted and settings.clouds.needs_confidence:
+            products.add("confidence")
+        if "points" in wanted and settings.clouds.cloud_drop_sky and self._sky_label is not None:
+            products.add("semantics")
+        return products
+
+    def _publish_images(
+        self,
+        wanted: Collection[str],
+        settings: _Settings,
+        depth_m: DepthArray,
+        prediction: Prediction,
+        header: Header,
+    ) -> None:
+        if "depth" in wanted:
+            self._publish("depth", depth_to_image(depth_m, header))
+        if "depth_mm" in wanted:
+            self._publish("depth_mm", depth_to_millimetre_image(depth_m, header))
+        if "color" in wanted:
+            self._publish("color", depth_to_color_image(depth_m, settings.colorize, header))
+        if "confidence" in wanted:
+            # Where there is no depth, nobody is sure of it.
+            confidence = np.where(np.isnan(depth_m), np.float32(0.0), prediction.confidence)
+            self._publish("confidence", map_to_image(confidence, header))
+        if "semantics" in wanted:
+            self._publish("semantics", labels_to_image(prediction.semantics, header))
+        if "attention" in wanted:
+            name = settings.output.attention_map
+            channel = self._predictor.attention_names.index(name) if name else 0
+            attention = prediction.attention[..., channel]
+            self._publish("attention", map_to_image(attention, header))
+
+    def _cloud_encoder_of(
+        self, view: CameraView, camera: Intrinsics, settings: _Settings
+    ) -> CloudEncoder:
+        key = (view.camera, camera, settings.clouds)
+        if self._cloud_encoder is None or self._cloud_key != key:
+            mask = None
+            if settings.ego_mask is not None:
+                mask = settings.ego_mask.of_image(view.camera.height, view.camera.width)
+                mask = resize_mask(mask, camera.height, camera.width)
+            self._cloud_encoder = CloudEncoder(camera, settings.clouds, mask, self._sky_label)
+            self._cloud_key = key
+        return self._cloud_encoder
+
+    def _colorizer(self, config: OutputConfig) -> DepthColorizer:
+        names = self._predictor.attention_names
+        if config.attention_map and config.attention_map not in names:
+            raise ConfigError(
+                f"attention_map is {config.attention_map!r}; this network has "
+                f"{', '.join(names) or 'none'}"
+            )
+        return DepthColorizer(self._largest_color_m, config.color_map)
+
+    def _ego_mask(self, config: CloudConfig) -> EgoMask | None:
+        products = self._predictor.product_names
+        if config.needs_confidence and "confidence" not in products:
+            raise ConfigError(
+                "cloud_min_confidence needs a network with confidence, this one has "
+                f"{', '.join(products) or 'depth only'}; keep it at 0"
+            )
+        return EgoMask(config.cloud_ego_mask) if config.cloud_ego_mask else None
