@@ -1,4 +1,4 @@
-"""`mono_depth benchmark`: what a checkpoint costs on this computer, bare and as a node."""
+"""`mono_depth benchmark`: what a checkpoint and the messages cost on this computer."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         "goal_hz": 1e3 / (bare_ms + _OVERHEAD_GOAL_MS),
     }
     rows.update(_node_rates(args, height, width, bare_ms))
+    rows.update(_message_costs(height, width))
     for name, value in rows.items():
         text = f"{value:.2f}" if isinstance(value, float) else str(value)
         sys.stdout.write(f"{name:<36}{text}\n")
@@ -108,3 +109,10 @@ def _node_rates(
     finally:
         try_shutdown()
     return figures
+
+
+def _message_costs(height: int, width: int) -> dict[str, float]:
+    """Return what the large messages cost to build, here and with the usual libraries."""
+    from mono_depth_ros.ros.message_costs import measure_message_costs
+
+    return measure_message_costs(height, width)
