@@ -20,7 +20,7 @@ class FilteredCloudBuilder:
     Attributes:
         camera: intrinsics of the depth images, pixels.
         config: what the clouds leave out.
-        needs_semantics: whether calls need `semantics`.
+        keeps_all: whether no pixel that has a depth is ever left out, but by the stride.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class FilteredCloudBuilder:
         self.camera, self.config = camera, config
         self._keep = CloudFilter(camera, config, ego_mask, sky_label)
         self._build = CloudBuilder(self._keep.picked_camera)
-        self.needs_semantics = self._keep.needs_semantics
+        self.keeps_all = self._keep.keeps_all
 
     def __call__(
         self,
@@ -49,7 +49,7 @@ class FilteredCloudBuilder:
             depth_m: (H, W) float32, C-contiguous, metres, NaN where unknown.
             rgb: (H, W, 3) uint8 of the same pixels.
             confidence: (H, W) float32 in [0, 1]; needed if the config needs confidence.
-            semantics: (H, W) uint8; needed if `needs_semantics`.
+            semantics: (H, W) uint8; needed if the config drops the sky and there is a `sky_label`.
             largest_depth_m: largest depth that this image could have, metres.
 
         Returns:
@@ -69,7 +69,7 @@ class FilteredCloudBuilder:
         picked_m = np.ascontiguousarray(depth_m[every])
         picked_rgb = np.ascontiguousarray(rgb[every])
         is_dense = self.config.cloud_layout == "dense"
-        if self._keep.keeps_all and not is_dense:
+        if self.keeps_all and not is_dense:
             return self._build(picked_m, picked_rgb)
         keep = self._keep(depth_m, confidence, semantics, largest_depth_m)
         if not is_dense:

@@ -34,7 +34,7 @@ from mono_depth_ros.ros.parameters import (
     OutputConfig,
     check_overrides,
     declare_config,
-    follow_changes,
+    follow_all_changes,
 )
 from mono_depth_ros.ros.tally import FrameTally
 from mono_depth_ros.ros.worker import NewestItemWorker
@@ -77,9 +77,12 @@ class DepthNode(LifecycleNode):
         self.config = declare_config(self, NodeConfig)
         self._inference = declare_config(self, InferenceConfig)
         self._output, self._clouds = (declare_config(self, c) for c in (OutputConfig, CloudConfig))
-        follow_changes(self, self._inference, self._set_inference)
-        follow_changes(self, self._output, self._set_output)
-        follow_changes(self, self._clouds, self._set_clouds)
+        followed = [
+            (self._inference, self._set_inference),
+            (self._output, self._set_output),
+            (self._clouds, self._set_clouds),
+        ]
+        follow_all_changes(self, followed)
         configs = (NodeConfig, InferenceConfig, OutputConfig, CloudConfig)
         known = [item.name for cls in configs for item in fields(cls)]
         for name in check_overrides(self, known):
@@ -165,6 +168,9 @@ class DepthNode(LifecycleNode):
             f"loaded {self.config.checkpoint} ({predictor.info.network}) on {predictor.device}"
             + fitted
         )
+        if predictor.class_names:
+            classes = ", ".join(f"{i} {name}" for i, name in enumerate(predictor.class_names))
+            self.get_logger().info(f"classes of ~/semantics: {classes}")
 
     def _set_inference(self, inference: InferenceConfig) -> None:
         if self._predictor is not None:

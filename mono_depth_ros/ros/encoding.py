@@ -67,8 +67,7 @@ class CloudEncoder:
         sky_label: int | None = None,
     ) -> None:
         self._build = FilteredCloudBuilder(camera, config or CloudConfig(), ego_mask, sky_label)
-        self.camera, self.config = camera, self._build.config
-        self.needs_semantics = self._build.needs_semantics
+        self.camera = camera
         self._fields = [
             PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
             for index, name in enumerate(POINT.names)
@@ -112,8 +111,8 @@ class CloudEncoder:
         cloud.is_bigendian = _BIG_ENDIAN
         cloud.point_step = POINT.itemsize
         cloud.row_step = POINT.itemsize * cloud.width
-        # min() hands NaN on and needs no mask; of points there may be none.
-        cloud.is_dense = points.ndim == 2 or not np.isnan(points[..., 2].min())
+        # min() hands NaN on and needs no mask. False only says that there may be NaN.
+        cloud.is_dense = points.ndim == 2 or (self._build.keeps_all and not np.isnan(depth_m.min()))
         return cloud
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -129,30 +129,49 @@ def declare_config(node: Node, cls: type[T]) -> T:
 
 
 def follow_changes(node: Node, current: T, apply: Callable[[T], None]) -> None:
+    """Follow one config as `follow_all_changes` does several."""
+    follow_all_changes(node, [(current, apply)])
+
+
+def follow_all_changes(node: Node, followed: Sequence[tuple[Any, Callable[[Any], None]]]) -> None:
     """Call `apply` with the new config when its parameters are set; refuse impossible ones.
 
-    What is impossible, the config or `apply` says with a ConfigError.
+    What is impossible, a config or its `apply` says with a ConfigError. Of parameters that are set
+    together all hold afterwards or none.
+
+    Args:
+        node: whose parameters are followed.
+        followed: current configs, no name in two of them, each with its `apply`.
     """
-    names = {item.name for item in fields(cast(Any, current))}
-    config = current
+    configs = [config for config, _ in followed]
+    applies = [apply for _, apply in followed]
 
     def on_set(parameters: list[Parameter]) -> SetParametersResult:
-        nonlocal config
-        changes = {
-            parameter.name: parameter.value for parameter in parameters if parameter.name in names
-        }
-        if changes:
-            try:
-                changed = from_mapping(type(config), to_mapping(config) | changes, node.get_name())
-                # Humble has no callback after the fact; nobody else in this node refuses
-                # parameters afterwards.
-                apply(changed)
-            except ConfigError as error:
-                return SetParametersResult(successful=False, reason=str(error))
-            config = changed
+        nonlocal configs
+        values = {parameter.name: parameter.value for parameter in parameters}
+        applied = []
+        try:
+            changed = [_changed(config, values, node.get_name()) for config in configs]
+            # Humble has no callback after the fact; nobody else in this node refuses parameters
+            # afterwards.
+            for old, new, apply in zip(configs, changed, applies, strict=True):
+                if new is not old:
+                    apply(new)
+                    applied.append((apply, old))
+        except ConfigError as error:
+            for apply, old in applied:
+                apply(old)
+            return SetParametersResult(successful=False, reason=str(error))
+        configs = changed
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(on_set)
+
+
+def _changed(config: Any, values: Mapping[str, Any], where: str) -> Any:
+    """Return a config with the values of its own names among `values`; itself if there are none."""
+    changes = {item.name: values[item.name] for item in fields(config) if item.name in values}
+    return from_mapping(type(config), to_mapping(config) | changes, where) if changes else config
 
 
 # Similarity from which a name counts as misspelt: max_dpeth_m has 0.91, another node's device_id or

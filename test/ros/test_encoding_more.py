@@ -105,3 +105,17 @@ def test_camera_info_of_a_resized_picture_is_the_pinhole_camera_at_that_size(rec
     assert (small.binning_x, small.roi) == (0, RegionOfInterest())
     assert camera_info_to_intrinsics(small) == half
     assert view.camera_info(HEADER, view.camera) == view.camera_info(HEADER)
+
+
+def test_what_the_lens_did_not_see_is_hidden_at_every_size():
+    info = make_camera_info()
+    info.d = [0.4, 0.0, 0.0, 0.0, 0.0]  # a pincushion: the picture's corners were not seen
+    view = CameraView(info, rectified=False)
+    view.picture(random_rgb(0))
+    whole, half = np.ones((HEIGHT, WIDTH), np.float32), np.ones((32, 48), np.float32)
+    view.hide_unseen(whole)
+    view.hide_unseen(half)
+    unseen = np.isnan(whole)
+    assert unseen[0, 0] and not unseen.all() and unseen.any()
+    blocks = unseen.reshape(32, 2, 48, 2).any(axis=(1, 3))
+    np.testing.assert_array_equal(np.isnan(half), blocks)

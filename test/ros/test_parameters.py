@@ -17,6 +17,7 @@ from mono_depth_ros.ros.parameters import (
     OutputConfig,
     check_overrides,
     declare_config,
+    follow_all_changes,
     follow_changes,
 )
 
@@ -144,3 +145,35 @@ def test_settings_of_the_cloud_are_ranged_and_live(node_with):
     for name, value in (("cloud_min_confidence", 1.5), ("cloud_stride", 0)):
         assert not node.set_parameters([Parameter(name, value=value)])[0].successful
     assert len(applied) == 2
+
+
+def test_parameters_that_are_set_together_hold_together_or_not_at_all(node_with):
+    node = node_with()
+    scales, strides = [], []
+
+    def set_stride(config):
+        if config.cloud_stride == 3:
+            raise ConfigError("not this one")
+        strides.append(config.cloud_stride)
+
+    inference, clouds = declare_config(node, InferenceConfig), declare_config(node, CloudConfig)
+    follow_all_changes(
+        node, [(inference, lambda c: scales.append(c.depth_scale)), (clouds, set_stride)]
+    )
+
+    def set_both(scale, stride):
+        values = {"depth_scale": scale, "cloud_stride": stride}
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        return node.set_parameters_atomically(parameters)
+
+    assert set_both(2.0, 2).successful
+    assert (scales, strides) == ([2.0], [2])
+    refused = set_both(5.0, 3)
+    assert not refused.successful and refused.reason == "not this one"
+    assert scales[-1] == 2.0 and strides == [2]
+    # A config's own rule is asked before anything is applied.
+    values = {"depth_scale": 7.0, "cloud_min_range_m": 5.0, "cloud_max_range_m": 1.0}
+    refused = node.set_parameters_atomically([Parameter(n, value=v) for n, v in values.items()])
+    assert "cloud_min_range_m < cloud_max_range_m" in refused.reason and 7.0 not in scales
+    assert node.get_parameter("depth_scale").value == 2.0
+    assert set_both(3.0, 4).successful and (scales[-1], strides[-1]) == (3.0, 4)
