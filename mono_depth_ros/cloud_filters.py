@@ -270,5 +270,8 @@ def is_flying(depth_m: Array, largest_jump: float) -> Array:
 
 
 def is_at_maximum(depth_m: Array, largest_depth_m: float) -> Array:
-    """Whether depth is within 5 % of the largest one can be, as networks answer for the sky."""
+    """Whether depth is within 5 % of the largest one can be.
+
+    So networks answer for the sky if they were trained to; those that saw no truth there do not.
+    """
     return depth_m >= _SKY_SHARE * largest_depth_m
