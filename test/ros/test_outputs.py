@@ -19,6 +19,7 @@ from mono_depth_ros.decoding import (
     image_to_rgb,
     point_cloud_fields,
 )
+from mono_depth_ros.ros import outputs
 
 pytestmark = pytest.mark.ros
 
@@ -100,13 +101,12 @@ def test_only_what_is_subscribed_is_computed(bench, monkeypatch, topic, calls):
         "depth_to_image", "depth_to_millimetre_image", "depth_to_color_image", "map_to_image",
         "labels_to_image", "CloudEncoder",
     ):  # fmt: skip
-        original = getattr(__import__("mono_depth_ros.ros.outputs", fromlist=[name]), name)
 
-        def record(*arguments, of=original):
+        def record(*arguments, of=getattr(outputs, name)):
             built.append(of.__name__)
             return of(*arguments)
 
-        monkeypatch.setattr(f"mono_depth_ros.ros.outputs.{name}", record)
+        monkeypatch.setattr(outputs, name, record)
     b = bench()
     b.start()
     network = b.node._predictor._network
