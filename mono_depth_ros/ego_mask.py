@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ def read_ego_mask(path: str | Path) -> npt.NDArray[np.bool_]:
     Raises:
         ConfigError: the file is missing, or OpenCV reads no picture from it.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, also for a name that no file can have
         raise ConfigError(f"there is no ego mask {path}; give a PNG of the camera image's size")
     picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if picture is None:

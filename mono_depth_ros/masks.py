@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mono_depth_ros.ego_mask import read_ego_mask, require_mask_size
 from mono_depth_ros.errors import ConfigError
 
 # OpenCV fills polygons in 16.16 fixed-point numbers.
@@ -28,25 +29,20 @@ class EgoMask:
     def __init__(self, text: str) -> None:
         self.text = text
         path = Path(text).expanduser()
-        self._is_polygon = "," in text and not path.exists()
-        self._shape: npt.NDArray = _read_corners(text) if self._is_polygon else _read_picture(path)
+        self._is_polygon = "," in text and not path.suffix
+        self._shape: npt.NDArray = _read_corners(text) if self._is_polygon else read_ego_mask(path)
 
     def of_image(self, height: int, width: int) -> npt.NDArray[np.bool_]:
         """Return (height, width) bool, True where the robot is.
 
         Raises:
-            ConfigError: the picture has another size.
+            ShapeError: the picture has another size.
         """
         if self._is_polygon:
             filled = np.zeros((height, width), np.uint8)
             cv2.fillPoly(filled, [self._shape], 1)
             return filled.astype(bool)
-        if self._shape.shape != (height, width):
-            mask_height, mask_width = self._shape.shape
-            raise ConfigError(
-                f"ego mask {self.text} is {mask_width}x{mask_height}, the image is "
-                f"{width}x{height} (width x height); draw the mask on a picture of this camera"
-            )
+        require_mask_size(self._shape, height, width)
         return self._shape
 
 
@@ -56,20 +52,6 @@ def resize_mask(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDA
         return mask
     covered = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(covered > 0.0)
-
-
-def _read_picture(path: Path) -> npt.NDArray[np.bool_]:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read ego mask {path}: {error.strerror}; give a PNG of the image's size or "
-            "corners in pixels, 'u,v u,v u,v'"
-        ) from error
-    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
-    if picture is None:
-        raise ConfigError(f"ego mask {path} is not a picture; give a PNG, not 0 where the robot is")
-    return np.asarray(picture > 0)
 
 
 def _read_corners(text: str) -> npt.NDArray[np.int32]:

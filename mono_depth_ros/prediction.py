@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a network says of an image, on the pixels of that image.
+    """What a network says of an image, on its pixels or on those that the network sees.
 
     Attributes:
         depth_m: (H, W) float32, metres along the optical axis, NaN where unknown or out of range.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.errors import ConfigError, ShapeError
 from mono_depth_ros.masks import EgoMask, resize_mask
 
 
@@ -19,6 +19,9 @@ def test_a_polygon_covers_its_corners_and_what_lies_between():
     below = EgoMask("-2,3 7,3 2,8").of_image(4, 5)
     np.testing.assert_array_equal(below.all(axis=1), [False, False, False, True])
     assert below.sum() == 5
+    # Longer than any file name.
+    zigzag = " ".join(f"{column},{column % 2}" for column in range(100))
+    assert EgoMask(zigzag).of_image(2, 100)[1, 1::2].all()
 
 
 def test_a_png_is_the_robot_where_it_is_not_black(tmp_path):
@@ -27,7 +30,7 @@ def test_a_png_is_the_robot_where_it_is_not_black(tmp_path):
     cv2.imwrite(str(tmp_path / "ego, mine.png"), picture)
     mask = EgoMask(str(tmp_path / "ego, mine.png"))
     np.testing.assert_array_equal(mask.of_image(4, 5), picture[..., 2] > 0)
-    with pytest.raises(ConfigError, match="is 5x4, the image is 10x8"):
+    with pytest.raises(ShapeError, match="has 4x5 pixels, the image 8x10"):
         mask.of_image(8, 10)
 
 
@@ -41,7 +44,8 @@ def test_a_smaller_mask_is_true_wherever_some_of_a_pixel_is():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("nowhere.png", "cannot read ego mask nowhere.png: No such file"),
+        ("nowhere.png", "there is no ego mask nowhere.png"),
+        ("x" * 300 + ".png", "there is no ego mask xxx"),
         ("1,1 2,2", "three or more corners"),
         ("1,1 2,2 3,x", "three or more corners"),
         ("1,1 2,2 3,3,3", "three or more corners"),
@@ -56,5 +60,5 @@ def test_what_is_no_mask_is_refused(text, reason):
 def test_a_file_that_is_no_picture_is_refused(tmp_path):
     for content in (b"", b"not a picture"):
         (tmp_path / "mask.png").write_bytes(content)
-        with pytest.raises(ConfigError, match="is not a picture"):
+        with pytest.raises(ConfigError, match="is no picture"):
             EgoMask(str(tmp_path / "mask.png"))

@@ -32,7 +32,8 @@ from mono_depth_ros.ros.encoding import (
 from mono_depth_ros.ros.parameters import OutputConfig
 
 if TYPE_CHECKING:
-    from mono_depth_ros.predictor import DepthPredictor, Prediction
+    from mono_depth_ros.prediction import Prediction
+    from mono_depth_ros.predictor import DepthPredictor
 
 _TOPICS = {
     "depth": (Image, "~/depth/image"),

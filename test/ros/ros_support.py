@@ -21,7 +21,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
 import mono_depth_ros
-from mono_depth_ros.predictor import Prediction
+from mono_depth_ros.prediction import Prediction
 
 TIMEOUT_S = 20.0
 HEIGHT, WIDTH = 64, 96

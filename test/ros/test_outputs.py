@@ -90,6 +90,16 @@ def test_nobody_is_sure_of_depth_that_is_not_there(bench):
     np.testing.assert_allclose(values_of(confidence), np.where(RED > 0.5, 0, GREEN), atol=1e-6)
 
 
+def recorded(function, calls):
+    """Return a function that does the same and leaves its name in `calls`."""
+
+    def call(*arguments):
+        calls.append(function.__name__)
+        return function(*arguments)
+
+    return call
+
+
 @pytest.mark.parametrize(
     ("topic", "calls"),
     [("depth/image_mm", ["depth"]), ("confidence", ["products"]), ("attention", ["products"]),
@@ -101,12 +111,7 @@ def test_only_what_is_subscribed_is_computed(bench, monkeypatch, topic, calls):
         "depth_to_image", "depth_to_millimetre_image", "depth_to_color_image", "map_to_image",
         "labels_to_image", "CloudEncoder",
     ):  # fmt: skip
-
-        def record(*arguments, of=getattr(outputs, name)):
-            built.append(of.__name__)
-            return of(*arguments)
-
-        monkeypatch.setattr(outputs, name, record)
+        monkeypatch.setattr(outputs, name, recorded(getattr(outputs, name), built))
     b = bench()
     b.start()
     network = b.node._predictor._network
@@ -206,7 +211,7 @@ def test_a_network_without_products_has_no_such_topics_and_refuses_the_gate(benc
     ("values", "reason"),
     [
         ({"cloud_min_confidence": 0.5}, "needs a network with confidence"),
-        ({"cloud_ego_mask": "nowhere.png"}, "cannot read ego mask nowhere.png"),
+        ({"cloud_ego_mask": "nowhere.png"}, "there is no ego mask nowhere.png"),
         ({"attention_map": "first"}, "this network has none"),
     ],
 )
@@ -225,8 +230,8 @@ def test_an_ego_mask_of_another_size_costs_the_cloud_and_nothing_else(bench, tmp
     b.node.tally._log = warned.append
     next_of(b, b.listen(Image, "depth/image"), RGB, 1)
     b.graph.spin_until(lambda: info)
-    assert not points and b.count("ConfigError") == 1
-    assert "is 8x8, the image is 96x64" in warned[0]
+    assert not points and b.count("ShapeError") == 1
+    assert "has 8x8 pixels, the image 64x96" in warned[0]
 
 
 def test_at_network_size_all_outputs_and_camera_info_shrink_together(bench):
