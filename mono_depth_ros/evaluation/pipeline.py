@@ -106,11 +106,13 @@ class Evaluation:
     diagnosis: Diagnosis | None = None
     interrupted: str = ""
 
+    def table(self) -> ScoreTable:
+        """Return `frames` as a table."""
+        return _table(self.frames, self.config)
+
     def interval(self) -> Interval | None:
         """Return the interval of `summary.model`; None where nothing can be said."""
-        bins = len(self.config.range_bins_m) - 1
-        frames = self.frames
-        table = frames if isinstance(frames, ScoreTable) else ScoreTable.of(frames, bins)
+        table = self.table()
         stamps_ns, average = table.stamps_ns[:, 0].tolist(), self.config.protocol.average
         return frame_interval(stamps_ns, table.errors("model"), average, self.config.intervals)
 
@@ -218,8 +220,7 @@ def summarise(
 ) -> Summary:
     """Average frame scores as the protocol says; `unscored` is (unpredicted, unreadable) frames."""
     average = mean_over_images if config.protocol.average == "images" else pool_over_pixels
-    bins = len(config.range_bins_m) - 1
-    table = scores if isinstance(scores, ScoreTable) else ScoreTable.of(scores, bins)
+    table = _table(scores, config)
     model, scales = table.errors("model"), table.scales[~np.isnan(table.scales)]
     flicker, flicker_pairs = scale_flicker(table.stamps_ns[:, 0], table.scales)
     return Summary(
@@ -227,7 +228,7 @@ def summarise(
         aligned=average(table.errors("aligned")),
         constant=average(table.errors("constant")),
         constant_m=constant_m,
-        bins=tuple(average(table.bin_errors(i)) for i in range(bins)),
+        bins=tuple(average(table.bin_errors(i)) for i in range(table.bins)),
         devkit=mean_over_images_devkit(table.devkit()),
         frames=len(table),
         unpredicted_frames=unscored[0],
@@ -241,3 +242,9 @@ def summarise(
         scale_flicker=flicker,
         flicker_pairs=flicker_pairs,
     )
+
+
+def _table(scores: Sequence[FrameScore], config: EvaluationConfig) -> ScoreTable:
+    if isinstance(scores, ScoreTable):
+        return scores
+    return ScoreTable.of(scores, len(config.range_bins_m) - 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from mono_depth_ros.evaluation.details import REGION_COLUMNS, REGION_ROWS, Details
 from mono_depth_ros.evaluation.html import (
     cards,
@@ -248,15 +250,17 @@ def _number(value: float) -> str:
 
 
 def _time_plots(evaluation: Evaluation) -> str:
-    frames = sorted(evaluation.frames, key=lambda frame: frame.stamp_ns)
-    start_ns = frames[0].stamp_ns if frames else 0
-    seconds = [(frame.stamp_ns - start_ns) / 1e9 for frame in frames]
+    table_of_frames = evaluation.table()
+    stamps_ns = table_of_frames.stamps_ns[:, 0]
+    order = np.argsort(stamps_ns, kind="stable")
+    start_ns = int(stamps_ns.min()) if stamps_ns.size else 0
+    seconds = ((stamps_ns[order] - start_ns) / 1e9).tolist()
     label = "time since the first scored frame, s"
     errors = [
-        Line(seconds, [frame.model.abs_rel for frame in frames]),
-        Line(seconds, [frame.aligned.abs_rel for frame in frames]),
+        Line(seconds, [found[i].abs_rel for i in order.tolist()])
+        for found in (table_of_frames.errors("model"), table_of_frames.errors("aligned"))
     ]
-    scales = [Line(seconds, [frame.scale for frame in frames])]
+    scales = [Line(seconds, table_of_frames.scales[order].tolist())]
     return (
         legend(["AbsRel of the prediction", "after median alignment, without its error of scale"])
         + line_plot(errors, label, "AbsRel")

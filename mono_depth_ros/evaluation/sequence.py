@@ -59,7 +59,8 @@ class MessageSequence:
                 ) from None
             except BagError as error:
                 raise DecodingError(f"message {position} on {self._topic}: {error}") from error
-            if index in self._wanted:
+            # What is passed by a long jump would be forgotten below anyway.
+            if index in self._wanted and index >= position - _REORDER_WINDOW:
                 self._kept[index] = topic, msgtype, cdr
         record = self._kept.pop(position)
         for passed in [kept for kept in self._kept if kept < position - _REORDER_WINDOW]:

@@ -86,6 +86,5 @@ def test_10000_frames_take_the_memory_of_2000(tmp_path, capsys):
     with capsys.disabled():
         print(f"\npeak memory of evaluate: {peaks_mb[2000]:.1f} MB of 2,000 frames, ", end="")
         print(f"{peaks_mb[10_000]:.1f} MB of 10,000")
-    # What is kept per frame is its row of scores and its stamps, about 2 kB; its image alone would
-    # be 58 kB.
+    # What is kept per frame is its row of scores and its stamps, a few kB; its image alone has 58.
     assert peaks_mb[10_000] - peaks_mb[2000] < 8000 * 0.004
