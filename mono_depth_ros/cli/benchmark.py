@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=10.0, help="per measurement (default: %(default)s)"
     )
+    parser.add_argument(
+        "--evaluator",
+        action="store_true",
+        help="also what `mono_depth evaluate` costs per frame beside the predictor (600 MB on disk "
+        "for a while)",
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
 
 
@@ -52,6 +58,10 @@ def run(args: argparse.Namespace) -> int:
     }
     rows.update(_node_rates(args, height, width, bare_ms))
     rows.update(_message_costs(height, width))
+    if args.evaluator:
+        from mono_depth_ros.cli.benchmark_evaluator import evaluator_costs
+
+        rows.update(evaluator_costs(args.checkpoint, args.device, height, width))
     for name, value in rows.items():
         text = f"{value:.2f}" if isinstance(value, float) else str(value)
         sys.stdout.write(f"{name:<36}{text}\n")

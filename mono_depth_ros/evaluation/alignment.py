@@ -30,6 +30,7 @@ _STRONG_WEIGHT, _WEAK_WEIGHT = 1.0, 0.1
 _PLACES_DEG = 0.4
 _LONGEST_STEP_S = 0.5
 _FEWEST_TRACKS = 12
+_REMAP_WIDTH = 1024
 _LARGEST_TURN_RAD = 0.5
 
 Float32 = npt.NDArray[np.float32]
@@ -127,17 +128,19 @@ class Alignment:
 
     def __init__(self, frames: list[Measured]) -> None:
         number = np.repeat(np.arange(len(frames)), [len(frame.points_m) for frame in frames])
-        self._frame = number
-        self._points_m = np.concatenate([frame.points_m for frame in frames])
-        self._weights = np.concatenate([frame.weights for frame in frames])
+        points_m = np.concatenate([frame.points_m for frame in frames])
         velocities = _without_gaps(np.array([frame.velocity for frame in frames]))
-        self._moves_m = _velocities(self._points_m, velocities[number])
-        self._count = len(frames)
-        self._plane = 2 * number + np.concatenate([frame.across for frame in frames])
-        self._maps = [np.stack([f.responses[k] for f in frames]) for k in range(LEVELS)]
+        # Coordinates first, as all that follows runs along them.
+        self._points_m = np.ascontiguousarray(points_m.T)
+        self._moves_m = np.ascontiguousarray(_velocities(points_m, velocities[number]).T)
+        self._frame, self._count = number, len(frames)
+        self._weights = np.concatenate([frame.weights for frame in frames])
         cameras = [frame.camera for frame in frames]
-        self._focal_px = np.array([(c.fx, c.fy) for c in cameras], np.float32)[number]
-        self._centre_px = np.array([(c.cx, c.cy) for c in cameras], np.float32)[number]
+        self._focal_px = np.array([(c.fx, c.fy) for c in cameras], np.float32)[number].T
+        self._centre_px = np.array([(c.cx, c.cy) for c in cameras], np.float32)[number].T
+        plane = 2 * number + np.concatenate([frame.across for frame in frames])
+        self._atlases = [_atlas([f.responses[k] for f in frames]) for k in range(LEVELS)]
+        self._corners_px = [atlas.corners_px[:, plane] for atlas in self._atlases]
         self.weight = np.bincount(number, self._weights, self._count)
 
     def sums(self, correction: Correction, level: int) -> Float64:
@@ -147,31 +150,60 @@ class Alignment:
             points_m = points_m - np.float32(correction.time_s) * self._moves_m
         if any(correction.rotation_deg):
             rotation, _ = cv2.Rodrigues(np.radians(np.array(correction.rotation_deg)))
-            points_m = points_m @ rotation.T.astype(np.float32)
-        maps = self._maps[level]
-        focal_px = self._focal_px * np.float32(math.exp(correction.log_focal))
+            points_m = rotation.astype(np.float32) @ points_m
+        atlas, scale = self._atlases[level], np.float32(0.5**level)
+        focal_px = self._focal_px * (scale * np.float32(math.exp(correction.log_focal)))
         with np.errstate(all="ignore"):
-            image_px = focal_px * points_m[:, :2] / points_m[:, 2:] + self._centre_px
+            image_px = focal_px * points_m[:2] / points_m[2]
         # Pixel centres of the reduced maps, as in Intrinsics.resized.
-        u_px, v_px = np.float32(0.5**level) * (image_px.T + np.float32(0.5)) - np.float32(0.5)
-        height, width = maps.shape[-2:]
-        inside = (points_m[:, 2] > 0.1) & (u_px >= 0) & (u_px < width - 1)
-        inside &= (v_px >= 0) & (v_px < height - 1)
-        seen = np.flatnonzero(inside)
-        met = _bilinear(maps, self._plane[seen], u_px[seen], v_px[seen])
-        sums = np.bincount(self._frame[seen], met * self._weights[seen], self._count)
+        image_px += scale * (self._centre_px + np.float32(0.5)) - np.float32(0.5)
+        (u_px, v_px), (height, width) = image_px, atlas.size
+        seen = (points_m[2] > 0.1) & (u_px >= 0) & (u_px < width - 1)
+        seen &= (v_px >= 0) & (v_px < height - 1)
+        column, row = image_px + self._corners_px[level]
+        met = _sampled(atlas.picture, column, row)
+        sums = np.bincount(self._frame, np.where(seen, met * self._weights, 0.0), self._count)
         return sums.astype(np.float64, copy=False)
 
 
-def _bilinear(maps: Float32, plane: npt.NDArray[np.int64], u_px: Float32, v_px: Float32) -> Float32:
-    """Sample maps (F, 2, h, w) at sub-pixel places of planes 2 F + kind."""
-    height, width = maps.shape[-2:]
-    column, row = u_px.astype(np.int64), v_px.astype(np.int64)
-    right, down = u_px - column.astype(np.float32), v_px - row.astype(np.float32)
-    flat, first = maps.reshape(-1), (plane * height + row) * width + column
-    top = flat[first] * (1 - right) + flat[first + 1] * right
-    bottom = flat[first + width] * (1 - right) + flat[first + width + 1] * right
-    return top * (1 - down) + bottom * down
+@dataclass(frozen=True, slots=True, eq=False)
+class _Atlas:
+    """Maps of one size side by side in one picture, which OpenCV samples ten times as fast.
+
+    Attributes:
+        picture: (h, w) all of them.
+        size: height and width of one.
+        corners_px: (2, P) column and row where each begins.
+    """
+
+    picture: Float32
+    size: tuple[int, int]
+    corners_px: Float32
+
+
+def _atlas(maps: list[Float32]) -> _Atlas:
+    """Lay out maps (2, h, w) of F frames as 2 F planes, in about as many rows as columns."""
+    planes = np.concatenate(maps)
+    count, height, width = planes.shape
+    across = math.ceil(math.sqrt(count))
+    down = -(-count // across)
+    picture = np.zeros((down, across, height, width), np.float32)
+    picture.reshape(-1, height, width)[:count] = planes
+    number = np.arange(count)
+    corners_px = np.stack([number % across * width, number // across * height])
+    whole = picture.swapaxes(1, 2).reshape(down * height, across * width)
+    return _Atlas(whole, (height, width), corners_px.astype(np.float32))
+
+
+def _sampled(picture: Float32, column: Float32, row: Float32) -> Float32:
+    """Sample a picture bilinearly, to 1/32 pixel, at places (N,); outside of it is 0."""
+    # OpenCV takes no side of 2^15 and more.
+    rows = -(-column.size // _REMAP_WIDTH)
+    padding = rows * _REMAP_WIDTH - column.size
+    shape = rows, _REMAP_WIDTH
+    column, row = (np.pad(places, (0, padding)).reshape(shape) for places in (column, row))
+    met = cv2.remap(picture, column, row, cv2.INTER_LINEAR)
+    return np.asarray(met, np.float32).reshape(-1)[: met.size - padding]
 
 
 def _reduced(rgb: npt.NDArray[np.uint8], camera: Intrinsics) -> tuple[npt.NDArray, Intrinsics]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mono_depth_ros.errors import ConfigError
-from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.geometry import Intrinsics, true_pixels
 
 # Parts of the image height: about two beams of a 64-beam LiDAR and one of a 16-beam LiDAR.
 _ROWS_PART, _COLUMNS_PART = 1 / 24, 1 / 60
@@ -67,7 +67,7 @@ def drop_occluded(
             "and 1, the window have at least one pixel"
         )
     # Everything is asked at the points alone, of which a sweep has far fewer than an image pixels.
-    v, u = np.nonzero(np.isfinite(depth_m))
+    v, u = true_pixels(np.isfinite(depth_m))
     z = depth_m[v, u].astype(np.float32)
     nearness = np.zeros(depth_m.shape, np.float32)
     nearness[v, u] = 1.0 / z

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mono_depth_ros.coloring import DepthColorizer
 from mono_depth_ros.errors import ShapeError
+from mono_depth_ros.geometry import true_pixels
 
 ColorArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating]
@@ -130,7 +131,7 @@ def _dots(
     _require_size(rgb, values)
     radius = max(rgb.shape[1] // 800, 1) if radius_px is None else radius_px
     picture = np.ascontiguousarray(rgb).copy()
-    rows, columns = np.nonzero(np.isfinite(values))
+    rows, columns = true_pixels(np.isfinite(values))
     # Far points first, so that near ones are drawn over them.
     order = np.argsort(-values[rows, columns], kind="stable")
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from mono_depth_ros.config import from_mapping, to_mapping
 from mono_depth_ros.errors import ConfigError, ShapeError
+from mono_depth_ros.geometry import true_pixels
 from mono_depth_ros.metrics import (
     DepthErrors,
     DevkitErrors,
@@ -227,7 +228,7 @@ def window_pixels(prediction_m: FloatArray, reference_m: FloatArray, protocol: P
         top, bottom, left, right = kb_window(height, width)
         prediction = prediction[top:bottom, left:right]
         reference = reference[top:bottom, left:right]
-    rows, columns = np.nonzero(reference_mask(reference, protocol))
+    rows, columns = true_pixels(reference_mask(reference, protocol))
     p = prediction[rows, columns].astype(np.float64)
     g = reference[rows, columns]
     return Pixels(p, g, rows + top, columns + left, (height, width), g.size)

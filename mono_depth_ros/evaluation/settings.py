@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -55,4 +57,10 @@ class EvaluationConfig:
     @property
     def protocol(self) -> Protocol:
         """The profile with its switches applied."""
-        return protocol_named(self.profile, self.switches)
+        return _protocol(self.profile, json.dumps(self.switches, sort_keys=True))
+
+
+@lru_cache(maxsize=16)
+def _protocol(profile: str, switches: str) -> Protocol:
+    """Return the protocol; every frame asks for it, and checking it takes a millisecond."""
+    return protocol_named(profile, json.loads(switches))
