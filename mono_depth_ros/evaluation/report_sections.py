@@ -117,12 +117,12 @@ def _sentence(summary: Summary) -> str:
     model, constant = summary.model, summary.constant
     if not model.count:
         return "No pixel of the truth was predicted."
-    direction = "far" if model.mean_log > 0 else "near"
+    direction = "near" if summary.median_scale > 1 else "far"
     compared = "less" if constant.abs_rel < model.abs_rel else "more"
-    factor = math.exp(abs(model.mean_log)) if math.isfinite(model.mean_log) else math.nan
+    factor = max(summary.median_scale, 1.0 / summary.median_scale)
     return (
-        f"The predicted depth is off by {model.abs_rel:.1%} on average, and altogether too "
-        f"{direction} by a factor of {factor:.3f}. One constant depth of "
+        f"The predicted depth is off by {model.abs_rel:.1%} on average, in half of the images "
+        f"it is too {direction} by a factor of {factor:.3f} or more. One constant depth of "
         f"{summary.constant_m:.2f} m everywhere would be off by {constant.abs_rel:.1%}, which is "
         f"{compared}. With the scale of every image corrected by its truth, "
         f"{summary.aligned.abs_rel:.1%} remain."
