@@ -100,7 +100,7 @@ class CalibrationFile:
     """What a calibration file says.
 
     Attributes:
-        method: how it was fitted, see `mono_depth calibrate`.
+        method: how it was fitted, see `mono_depth calibrate`; by-hand was not.
         depth_scale: see `DepthCalibration`.
         checkpoint: name of the network's checkpoint.
         checkpoint_sha256: of its tensors; other weights need another calibration.
@@ -120,7 +120,7 @@ class CalibrationFile:
         ConfigError: scale, shift or format are impossible.
     """
 
-    method: Method
+    method: Literal[Method, "by-hand"]
     depth_scale: float
     checkpoint: str
     checkpoint_sha256: str
@@ -186,6 +186,41 @@ class CalibrationFile:
         )
 
 
+def calibration_by_hand(
+    info: CheckpointInfo,
+    camera: CalibratedCamera,
+    depth_scale: float,
+    inverse_depth_shift_per_m: float,
+) -> CalibrationFile:
+    """Return a calibration that somebody found by trying; it was fitted on 0 pixels, all figures 0.
+
+    Args:
+        info: of the checkpoint it is for.
+        camera: it was tried with.
+        depth_scale: see `DepthCalibration`.
+        inverse_depth_shift_per_m: likewise.
+
+    Raises:
+        ConfigError: scale or shift are impossible.
+    """
+    nothing = Residuals(0, 0.0, 0.0, 0.0)
+    return CalibrationFile(
+        method="by-hand",
+        depth_scale=depth_scale,
+        checkpoint=info.name,
+        checkpoint_sha256=info.sha256,
+        camera=camera,
+        fitted_range_m=(0.0, 0.0),
+        frames=0,
+        frames_left_out=0,
+        pixels=0,
+        residuals_on="fitted frames",
+        before=nothing,
+        after=nothing,
+        inverse_depth_shift_per_m=inverse_depth_shift_per_m,
+    )
+
+
 def load_calibration(path: str | Path) -> CalibrationFile:
     """Read a calibration file.
 
@@ -200,7 +235,7 @@ def load_calibration(path: str | Path) -> CalibrationFile:
 def save_calibration(path: Path, calibration: CalibrationFile) -> None:
     """Write a calibration under a temporary name, then rename it; the folder is made if missing."""
     values = to_mapping(calibration)
-    if calibration.method != "scale-shift":
+    if calibration.method not in ("scale-shift", "by-hand"):
         del values["inverse_depth_shift_per_m"]
     ordered = {key: values.pop(key) for key in _FIRST if key in values} | values
     text = _HEADER + yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)

@@ -112,12 +112,12 @@ class CameraViews:
 
     Args:
         rectified: all images are rectified; False: those whose topic's name says so.
-        device: where the network runs.
+        device: where the network runs; may change between two images.
         log: told what is taken out of the images when that changes.
     """
 
     def __init__(self, rectified: bool, device: Any, log: Callable[[str], Any]) -> None:
-        self._rectified, self._device, self._log = rectified, device, log
+        self._rectified, self.device, self._log = rectified, device, log
         self._infos: deque[CameraInfo] = deque(maxlen=_REMEMBERED_INFOS)
         self._key: Any = None
         self._view: CameraView | None = None
@@ -139,10 +139,10 @@ class CameraViews:
         """
         infos = list(self._infos)
         info = next((i for i in reversed(infos) if i.header.stamp == header.stamp), infos[-1])
-        key = (topic, _calibration(info))
+        key = (topic, self.device, _calibration(info))
         if self._view is None or key != self._key:
             rectified = self._rectified or is_called_rectified(topic)
-            self._view = CameraView(info, rectified=rectified, device=self._device)
+            self._view = CameraView(info, rectified=rectified, device=self.device)
             self._key = key
             self._tell(topic)
         return self._view

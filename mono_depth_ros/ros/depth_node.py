@@ -5,28 +5,31 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 import traceback
-from dataclasses import fields
+from dataclasses import astuple, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn
 
 import rclpy
 from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.logging import get_logger
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.time import Time
 from rclpy.utilities import try_shutdown
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage
 
-from mono_depth_ros.calibration import CalibrationFile
 from mono_depth_ros.cloud_filters import CloudConfig
 from mono_depth_ros.decoding import compressed_image_to_rgb, image_to_rgb
 from mono_depth_ros.errors import ConfigError, MonoDepthError
-from mono_depth_ros.ros.camera_view import CameraViews, has_latched_publisher
+from mono_depth_ros.ros.camera_view import CameraViews
+from mono_depth_ros.ros.device_errors import is_device_error
+from mono_depth_ros.ros.diagnostics import Diagnostics, FrameTimes
+from mono_depth_ros.ros.inputs import ImageMessage, Inputs
 from mono_depth_ros.ros.interruption import ignore_signals, raise_on_first_signal
-from mono_depth_ros.ros.loading import LoadPredictor, largest_color_m, load_calibrated
+from mono_depth_ros.ros.loading import LoadPredictor
 from mono_depth_ros.ros.middleware import use_large_message_profile
 from mono_depth_ros.ros.outputs import Outputs
 from mono_depth_ros.ros.parameters import (
@@ -36,13 +39,9 @@ from mono_depth_ros.ros.parameters import (
     declare_config,
     follow_all_changes,
 )
-from mono_depth_ros.ros.tally import FrameTally
+from mono_depth_ros.ros.served_network import ServedNetwork
+from mono_depth_ros.ros.tally import SERVED, FrameTally
 from mono_depth_ros.ros.worker import NewestItemWorker
-
-if TYPE_CHECKING:
-    from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
-
-ImageMessage: TypeAlias = Image | CompressedImage
 
 # Longest wait for a running inference when the process ends; launch kills a node that needs longer
 # than 5 s.
@@ -54,10 +53,14 @@ class DepthNode(LifecycleNode):
     """Lifecycle node `depth_node`.
 
     Subscribes `image` (sensor_msgs/Image), `image/compressed` and `camera_info`; publishes the
-    topics of `Outputs`, every one with the header of the image it was computed from.
-    Lens distortion is taken out first; all outputs are then those of the pinhole camera P.
-    The newest image wins, nothing queues, and nothing is computed that nobody subscribes to. A
-    frame that cannot be used is dropped, counted by reason in `tally` and logged.
+    topics of `Outputs`, every one with the header of the image it was computed from, and
+    /diagnostics and ~/latency, see `Diagnostics`. Lens distortion is taken out first; all outputs
+    are then those of the pinhole camera P. The newest image wins, nothing queues, and nothing is
+    computed that nobody subscribes to. A frame that cannot be used is dropped, counted by reason in
+    `tally` and logged: received frames = served + dropped ones.
+
+    Setting the parameter `checkpoint` exchanges the network while the former one serves, and
+    ~/save_calibration and ~/load_calibration keep its metric scale in a file, see `ServedNetwork`.
 
     Args:
         load_predictor: opens a checkpoint; DepthPredictor.load by default.
@@ -69,34 +72,37 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, load_predictor: LoadPredictor | None = None, **node_arguments: Any) -> None:
         # PyTorch needs seconds to import; only what builds a node pays for it.
-        from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
+        from mono_depth_ros.predictor import InferenceConfig
 
         super().__init__("depth_node", **node_arguments)
         self.tally = FrameTally(self.get_logger().warning)
-        self._load_predictor = load_predictor or DepthPredictor.load
-        self.config = declare_config(self, NodeConfig)
-        self._inference = declare_config(self, InferenceConfig)
-        self._output, self._clouds = (declare_config(self, c) for c in (OutputConfig, CloudConfig))
+        classes = (NodeConfig, InferenceConfig, OutputConfig, CloudConfig)
+        config, inference, output, clouds = (declare_config(self, cls) for cls in classes)
+        self.network = ServedNetwork(self, load_predictor, config, inference, output, clouds)
         followed = [
-            (self._inference, self._set_inference),
-            (self._output, self._set_output),
-            (self._clouds, self._set_clouds),
+            (config, self.network.set_config),
+            (inference, self.network.set_inference),
+            (output, self.network.set_output),
+            (clouds, self.network.set_clouds),
         ]
         follow_all_changes(self, followed)
-        configs = (NodeConfig, InferenceConfig, OutputConfig, CloudConfig)
-        known = [item.name for cls in configs for item in fields(cls)]
-        for name in check_overrides(self, known):
+        for name in check_overrides(self, [item.name for cls in classes for item in fields(cls)]):
             self.get_logger().warning(
                 f"parameter {name} is given but this node has none of that name; ignored"
             )
-        self._predictor: DepthPredictor | None = None
-        self._calibration: CalibrationFile | None = None
-        self._worker: NewestItemWorker[ImageMessage] | None = None
+        self._diagnostics = Diagnostics(self, self.tally, self.network.facts)
+        self._alarm = self.create_guard_condition(self._on_device_error)
+        self._worker: NewestItemWorker[tuple[ImageMessage, float]] | None = None
         self._camera_info: CameraInfo | None = None
         self._views: CameraViews | None = None
         self._last_input: tuple[type, int, int] | None = None
-        self._inputs: dict[str, Any] = {}
-        self._outputs: Outputs | None = None
+        self._inputs: Inputs | None = None
+        self._served_s = -float("inf")
+
+    @property
+    def config(self) -> NodeConfig:
+        """The node's parameters."""
+        return self.network.config
 
     def start(self) -> bool:
         """Configure and activate without a lifecycle manager; False when one of the two failed."""
@@ -110,7 +116,7 @@ class DepthNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load checkpoint and calibration, run the network once, create the publishers."""
         try:
-            self._load()
+            self.network.load()
         except MonoDepthError as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
@@ -118,20 +124,22 @@ class DepthNode(LifecycleNode):
             # rclpy turns an exception into the state "error" without a word.
             self.get_logger().error(f"cannot configure: {traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
+        self._diagnostics.state = "inactive"
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
         result = super().on_activate(state)
-        self._views = CameraViews(
-            self.config.rectified, self._predictor.device, self.get_logger().info
-        )
+        device = self.network.loaded.predictor.device
+        self._views = CameraViews(self.config.rectified, device, self.get_logger().info)
         self._worker = NewestItemWorker(
             self._process, lambda: self._camera_info is not None, "depth_worker"
         )
         self._worker.start()
-        self._subscribe()
-        self.get_logger().info(f"active, waiting for images on {', '.join(self._input_topics())}")
+        self._inputs = Inputs(self, self.config, self._on_image, self._on_camera_info)
+        topics = ", ".join(self._inputs.image_topics)
+        self.get_logger().info(f"active, waiting for images on {topics}")
+        self._diagnostics.state = "active"
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -155,117 +163,62 @@ class DepthNode(LifecycleNode):
         self._release()
         return super().on_error(state)
 
-    def _load(self) -> None:
-        predictor, self._calibration = load_calibrated(
-            self._load_predictor, self.config, self._inference
-        )
-        qos = QoSProfile(depth=2, reliability=_reliability(self.config.output_reliability))
-        color_m = largest_color_m(self.config, predictor)
-        self._outputs = Outputs(self, predictor, qos, color_m, self._output, self._clouds)
-        self._predictor = predictor
-        fitted = f", calibration {self.config.calibration_file}" if self._calibration else ""
-        self.get_logger().info(
-            f"loaded {self.config.checkpoint} ({predictor.info.network}) on {predictor.device}"
-            + fitted
-        )
-        if predictor.class_names:
-            classes = ", ".join(f"{i} {name}" for i, name in enumerate(predictor.class_names))
-            self.get_logger().info(f"classes of ~/semantics: {classes}")
-
-    def _set_inference(self, inference: InferenceConfig) -> None:
-        if self._predictor is not None:
-            fitted = self._calibration
-            self._predictor.config = (
-                fitted.applied_to(inference, self._predictor.info) if fitted else inference
-            )
-        self._inference = inference
-
-    def _set_output(self, config: OutputConfig) -> None:
-        if self._outputs is not None:
-            self._outputs.set_output(config)
-        self._output = config
-
-    def _set_clouds(self, config: CloudConfig) -> None:
-        if self._outputs is not None:
-            self._outputs.set_clouds(config)
-        self._clouds = config
-
-    def _subscribe(self) -> None:
-        qos = QoSProfile(
-            depth=1,
-            reliability=_reliability(self.config.image_reliability),
-            durability=DurabilityPolicy.VOLATILE,
-        )
-        transport = self.config.image_transport
-        self._inputs["camera_info"] = self.create_subscription(
-            CameraInfo, "camera_info", self._on_camera_info, qos
-        )
-        if transport != "compressed":
-            self._inputs["raw"] = self.create_subscription(Image, "image", self._on_raw_image, qos)
-        if transport != "raw":
-            self._inputs["compressed"] = self.create_subscription(
-                CompressedImage, "image/compressed", self._on_image, qos
-            )
-
     def _on_camera_info(self, info: CameraInfo) -> None:
         self._views.add(info)
         self._camera_info = info  # the worker starts once this is set
         if self._worker is not None:
             self._worker.wake()
 
-    def _hear_latched_camera_info(self, topic: str) -> None:
-        # Only where one is: a driver that keeps nothing for late subscribers would warn of this
-        # subscription in its log.
-        if "latched_camera_info" not in self._inputs and has_latched_publisher(self, topic):
-            qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-            self._inputs["latched_camera_info"] = self.create_subscription(
-                CameraInfo, "camera_info", self._on_camera_info, qos
-            )
-
-    def _on_raw_image(self, image: Image) -> None:
-        compressed = self._inputs.pop("compressed", None)
-        if compressed is not None:
-            # A camera that sends both: keep the lossless one and spare it the encoding.
-            self.destroy_subscription(compressed)
-        self._on_image(image)
-
     def _on_image(self, image: ImageMessage) -> None:
         if self._worker is None:
             return
-        replaced = self._worker.offer(image)
-        if self._camera_info is None:
-            topic = self.resolve_topic_name("camera_info")
-            self._hear_latched_camera_info(topic)
+        self.tally.receive()
+        replaced = self._worker.offer((image, time.perf_counter()))
+        waits = self._camera_info is None
+        if waits:
+            topic = self._inputs.hear_latched_camera_info()
             self.tally.warn(
                 "no camera_info",
                 f"images come but no camera_info on {topic}; the newest image waits",
             )
-        if replaced:
-            self.tally.count(
-                "no camera_info" if self._camera_info is None else "replaced by a newer frame"
-            )
+        self.tally.count("no camera_info" if waits else "replaced by a newer frame", replaced)
 
-    def _process(self, image: ImageMessage) -> None:
+    def _process(self, item: tuple[ImageMessage, float]) -> None:
+        image, received_s = item
         try:
-            self._publish_depth_of(image)
+            self.tally.count(self._serve(image, received_s))
         except MonoDepthError as error:
             self.tally.drop(type(error).__name__, str(error))
-        except Exception:
-            self.tally.drop("unexpected error", traceback.format_exc())
+        except Exception as error:
+            if is_device_error(error):
+                self.tally.drop("device error", str(error))
+                self._alarm.trigger()
+            else:
+                self.tally.drop("unexpected error", traceback.format_exc())
 
-    def _publish_depth_of(self, image: ImageMessage) -> None:
+    def _serve(self, image: ImageMessage, received_s: float) -> str:
+        """Publish what is wanted of an image; return the outcome."""
+        taken_s = time.perf_counter()
         if self._is_other_transport_of_last(image):
-            return
-        wanted = self._outputs.wanted
-        if not wanted:
-            self.tally.count("nobody subscribed")
-            return
-        is_compressed = isinstance(image, CompressedImage)
-        topic = self.resolve_topic_name("image/compressed" if is_compressed else "image")
-        view = self._views.of(image.header, topic)
-        decode = partial(compressed_image_to_rgb if is_compressed else image_to_rgb, image)
-        self._outputs.publish(wanted, view, decode, image.header)
-        self.tally.count("published")
+            return "other transport of the last frame"
+        outputs: Outputs = self.network.outputs
+        plan = outputs.plan()
+        if not plan.wanted:
+            return "nobody subscribed"
+        most_hz = self.config.max_rate_hz
+        if most_hz and taken_s - self._served_s < 1.0 / most_hz:
+            return "above max_rate_hz"
+        self._served_s = taken_s
+        self._views.device = plan.settings.predictor.device
+        view = self._views.of(image.header, self._inputs.topic_of(image))
+        compressed = isinstance(image, CompressedImage)
+        decode = partial(compressed_image_to_rgb if compressed else image_to_rgb, image)
+        spent = outputs.publish(plan, view, decode, image.header)
+        self.network.camera = view.camera
+        age_ns = self.get_clock().now().nanoseconds - Time.from_msg(image.header.stamp).nanoseconds
+        times = FrameTimes(taken_s - received_s, *astuple(spent), 1e-9 * age_ns)
+        self._diagnostics.served(times, image.header)
+        return SERVED
 
     def _is_other_transport_of_last(self, image: ImageMessage) -> bool:
         stamp = image.header.stamp
@@ -273,31 +226,34 @@ class DepthNode(LifecycleNode):
         last, self._last_input = self._last_input, this
         return last is not None and last[1:] == this[1:] and last[0] is not this[0]
 
-    def _input_topics(self) -> list[str]:
-        return [
-            subscription.topic_name
-            for key, subscription in self._inputs.items()
-            if "camera_info" not in key
-        ]
+    def _on_device_error(self) -> None:
+        """Do what the parameter `on_device_error` says, in the executor's thread."""
+        if self._worker is None or self.network.moving_to_cpu:
+            return
+        if self.config.on_device_error == "cpu" and self.network.move_to_cpu():
+            return
+        self.get_logger().fatal(
+            "the device failed; the node deactivates. Free its memory or reset it, then clean up "
+            "and configure the node again, or set on_device_error to cpu"
+        )
+        self.network.trouble = "the device failed"
+        self.trigger_deactivate()
 
     def _stop_input(self) -> None:
-        for subscription in self._inputs.values():
-            self.destroy_subscription(subscription)
-        self._inputs.clear()
+        if self._inputs is not None:
+            self._inputs.close()
         if self._worker is not None:
             self._worker.stop()
-        self._worker = self._camera_info = self._last_input = None
+            waited_for_info = self._camera_info is None
+            reason = "no camera_info" if waited_for_info else "deactivated"
+            self.tally.count(reason, self._worker.left_out())
+        self._inputs = self._worker = self._camera_info = self._last_input = None
+        self._diagnostics.state = "inactive"
 
     def _release(self) -> None:
         self._stop_input()
-        if self._outputs is not None:
-            self._outputs.close()
-        on_gpu = self._predictor is not None and self._predictor.device.type == "cuda"
-        self._predictor = self._outputs = None
-        if on_gpu:
-            import torch
-
-            torch.cuda.empty_cache()
+        self.network.release()
+        self._diagnostics.state = "unconfigured"
 
 
 def main(args: list[str] | None = None, load_predictor: LoadPredictor | None = None) -> NoReturn:
@@ -371,10 +327,6 @@ def _spin(node: DepthNode) -> None:
     while rclpy.ok():
         # Bounded, because Python runs its signal handlers only between two waits.
         executor.spin_once(timeout_sec=_SPIN_PERIOD_S)
-
-
-def _reliability(name: str) -> ReliabilityPolicy:
-    return ReliabilityPolicy.RELIABLE if name == "reliable" else ReliabilityPolicy.BEST_EFFORT
 
 
 if __name__ == "__main__":

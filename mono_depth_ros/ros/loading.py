@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mono_depth_ros.calibration import CalibrationFile, load_calibration
@@ -16,9 +17,47 @@ if TYPE_CHECKING:
 LoadPredictor = Callable[[str, "InferenceConfig"], "DepthPredictor"]
 
 
-def load_calibrated(
-    load: LoadPredictor, config: NodeConfig, inference: InferenceConfig
-) -> tuple[DepthPredictor, CalibrationFile | None]:
+@dataclass(slots=True)
+class Loaded:
+    """A predictor that is ready to serve.
+
+    Attributes:
+        checkpoint: as it was asked for.
+        predictor: warm.
+        calibration: that is in its settings; None where there is none.
+    """
+
+    checkpoint: str
+    predictor: DepthPredictor
+    calibration: CalibrationFile | None
+
+    def set_inference(self, inference: InferenceConfig) -> None:
+        """Give the predictor other settings, with the calibration put into them.
+
+        Raises:
+            ConfigError: they have a scale or shift of their own besides the calibration.
+        """
+        fitted = self.calibration
+        self.predictor.config = (
+            fitted.applied_to(inference, self.predictor.info) if fitted else inference
+        )
+
+    def set_calibration(self, calibration: CalibrationFile, inference: InferenceConfig) -> None:
+        """Put another calibration into settings that have none.
+
+        Raises:
+            ConfigError: it is for other weights, or the settings have a scale or shift.
+        """
+        self.predictor.config = inference
+        try:
+            self.predictor.calibrate(calibration)
+        except ConfigError:
+            self.set_inference(inference)
+            raise
+        self.calibration = calibration
+
+
+def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: InferenceConfig) -> Loaded:
     """Load checkpoint and calibration, and run the network once on a black image.
 
     Raises:
@@ -37,7 +76,7 @@ def load_calibrated(
     if calibration is not None:
         predictor.calibrate(calibration)
     predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)
-    return predictor, calibration
+    return Loaded(config.checkpoint, predictor, calibration)
 
 
 def largest_color_m(config: NodeConfig, predictor: DepthPredictor) -> float:

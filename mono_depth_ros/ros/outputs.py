@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -54,24 +55,46 @@ _PRODUCT_TOPICS = {
 class _Settings:
     """What holds for one whole frame, though another thread may change settings meanwhile."""
 
+    predictor: DepthPredictor
+    largest_color_m: float
     output: OutputConfig
     colorize: DepthColorizer
     clouds: CloudConfig
     ego_mask: EgoMask | None
 
+    @property
+    def sky_label(self) -> int | None:
+        """Class number of the sky, if the network knows it."""
+        names = [name.casefold() for name in self.predictor.class_names]
+        return names.index("sky") if "sky" in names else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be published of one frame: keys of topics, and the settings that hold for it."""
+
+    wanted: frozenset[str]
+    settings: _Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of one frame: decoding, the predictor, building and publishing messages."""
+
+    decode_s: float
+    predict_s: float
+    publish_s: float
+
 
 class Outputs:
     """The publishers of a depth node and what is computed for them.
 
-    Used by two threads: one sets configurations, another publishes.
+    Used by two threads: one sets predictor and configurations, another publishes.
 
     Args:
         node: creates the publishers.
-        predictor: whose network tells which topics there are.
         qos: of all topics.
-        largest_color_m: depth of the last colour, metres.
-        output: size and pictures.
-        clouds: what the cloud leaves out.
+        predictor, largest_color_m, output, clouds: see `use`.
 
     Raises:
         ConfigError: this network cannot do what a configuration asks for.
@@ -80,22 +103,54 @@ class Outputs:
     def __init__(
         self,
         node: LifecycleNode,
-        predictor: DepthPredictor,
         qos: QoSProfile,
+        predictor: DepthPredictor,
         largest_color_m: float,
         output: OutputConfig,
         clouds: CloudConfig,
     ) -> None:
-        self._node, self._predictor, self._largest_color_m = node, predictor, largest_color_m
+        self._node, self._qos = node, qos
         self._publishers: dict[str, Any] = {}
         self._cloud_encoder: CloudEncoder | None = None
         self._cloud_key: Any = None
-        names = [name.casefold() for name in predictor.class_names]
-        self._sky_label = names.index("sky") if "sky" in names else None
-        self._settings = _Settings(output, self._colorizer(output), clouds, self._ego_mask(clouds))
+        self.use(predictor, largest_color_m, output, clouds)
+
+    def use(
+        self,
+        predictor: DepthPredictor,
+        largest_color_m: float,
+        output: OutputConfig,
+        clouds: CloudConfig,
+    ) -> None:
+        """Serve the frames to come with another predictor; topics that it adds are created.
+
+        Topics that only the former one could serve stay, silent, until `close`: a frame in work
+        may yet publish there.
+
+        Args:
+            predictor: whose network tells which topics there are.
+            largest_color_m: depth of the last colour, metres.
+            output: size and pictures.
+            clouds: what the cloud leaves out.
+
+        Raises:
+            ConfigError: this network cannot do what a configuration asks for; nothing changed.
+        """
+        settings = _Settings(
+            predictor,
+            largest_color_m,
+            output,
+            _colorizer(predictor, largest_color_m, output),
+            clouds,
+            _ego_mask(predictor, clouds),
+        )
         products = {name: _PRODUCT_TOPICS[name] for name in predictor.product_names}
         for key, (message_type, topic) in {**_TOPICS, **products}.items():
-            self._publishers[key] = node.create_lifecycle_publisher(message_type, topic, qos)
+            if key not in self._publishers:
+                self._publishers[key] = self._node.create_lifecycle_publisher(
+                    message_type, topic, self._qos
+                )
+        self._settings = settings
 
     def set_output(self, config: OutputConfig) -> None:
         """Use another size or other pictures from the next frame on.
@@ -103,8 +158,9 @@ class Outputs:
         Raises:
             ConfigError: the network has no attention map of that name.
         """
-        colorize = self._colorizer(config)
-        self._settings = replace(self._settings, output=config, colorize=colorize)
+        now = self._settings
+        colorize = _colorizer(now.predictor, now.largest_color_m, config)
+        self._settings = replace(now, output=config, colorize=colorize)
 
     def set_clouds(self, config: CloudConfig) -> None:
         """Filter clouds in another way from the next frame on.
@@ -112,27 +168,29 @@ class Outputs:
         Raises:
             ConfigError: the ego mask cannot be read, or the network has no confidence.
         """
-        ego_mask = self._ego_mask(config)
+        ego_mask = _ego_mask(self._settings.predictor, config)
         self._settings = replace(self._settings, clouds=config, ego_mask=ego_mask)
 
-    @property
-    def wanted(self) -> frozenset[str]:
-        """Keys of the topics that somebody subscribes to."""
-        return frozenset(
-            key for key, publisher in self._publishers.items() if publisher.get_subscription_count()
+    def plan(self) -> Plan:
+        """Return what somebody subscribes to and the present predictor can serve."""
+        settings = self._settings
+        keys = {*_TOPICS, *settings.predictor.product_names}
+        return Plan(
+            frozenset(
+                key
+                for key, publisher in list(self._publishers.items())
+                if key in keys and publisher.get_subscription_count()
+            ),
+            settings,
         )
 
     def publish(
-        self,
-        wanted: Collection[str],
-        view: CameraView,
-        decode: Callable[[], ColorArray],
-        header: Header,
-    ) -> None:
+        self, plan: Plan, view: CameraView, decode: Callable[[], ColorArray], header: Header
+    ) -> Spent:
         """Compute and publish what is wanted of one image.
 
         Args:
-            wanted: keys, as `wanted` has them.
+            plan: see `plan`.
             view: of the image.
             decode: returns the image as the camera took it, (H, W, 3) uint8 RGB.
             header: of the image.
@@ -141,24 +199,28 @@ class Outputs:
             MonoDepthError: the image cannot be used. Of a cloud that cannot be made, everything
                 else is published before.
         """
-        settings = self._settings
+        wanted, settings = plan.wanted, plan.settings
+        predictor = settings.predictor
         resizes = settings.output.output_size == "network"
-        camera = self._predictor.network_camera(view.camera) if resizes else view.camera
-        if set(wanted) != {"camera_info"}:
+        camera = predictor.network_camera(view.camera) if resizes else view.camera
+        began_s = decoded_s = predicted_s = time.perf_counter()
+        if wanted != {"camera_info"}:
             rgb = view.picture(decode())
-            prediction = self._predictor.predict(
-                rgb, view.camera, self._products(wanted, settings), settings.output.output_size
+            decoded_s = time.perf_counter()
+            prediction = predictor.predict(
+                rgb, view.camera, _products(wanted, settings), settings.output.output_size
             )
+            predicted_s = time.perf_counter()
             depth_m = np.ascontiguousarray(prediction.depth_m, np.float32)
             view.hide_unseen(depth_m)
-            self._publish_images(wanted, settings, depth_m, prediction, header)
+            self._publish_images(plan, depth_m, prediction, header)
         if "camera_info" in wanted:
             self._publish("camera_info", view.camera_info(header, camera))
         if "points" in wanted:
-            picture = self._predictor.network_picture(rgb) if resizes else rgb
+            picture = predictor.network_picture(rgb) if resizes else rgb
             encoder = self._cloud_encoder_of(view, camera, settings)
             largest_m = (
-                self._predictor.largest_depth_m(view.camera)
+                predictor.largest_depth_m(view.camera)
                 if settings.clouds.cloud_drop_sky
                 else math.inf
             )
@@ -166,6 +228,8 @@ class Outputs:
                 depth_m, picture, header, prediction.confidence, prediction.semantics, largest_m
             )
             self._publish("points", cloud)
+        published_s = time.perf_counter()
+        return Spent(decoded_s - began_s, predicted_s - decoded_s, published_s - predicted_s)
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -176,22 +240,10 @@ class Outputs:
     def _publish(self, key: str, message: Any) -> None:
         self._publishers[key].publish(message)
 
-    def _products(self, wanted: Collection[str], settings: _Settings) -> set[str]:
-        products = set(wanted) & set(_PRODUCT_TOPICS)
-        if "points" in wanted and settings.clouds.needs_confidence:
-            products.add("confidence")
-        if "points" in wanted and settings.clouds.cloud_drop_sky and self._sky_label is not None:
-            products.add("semantics")
-        return products
-
     def _publish_images(
-        self,
-        wanted: Collection[str],
-        settings: _Settings,
-        depth_m: DepthArray,
-        prediction: Prediction,
-        header: Header,
+        self, plan: Plan, depth_m: DepthArray, prediction: Prediction, header: Header
     ) -> None:
+        wanted, settings = plan.wanted, plan.settings
         if "depth" in wanted:
             self._publish("depth", depth_to_image(depth_m, header))
         if "depth_mm" in wanted:
@@ -206,37 +258,50 @@ class Outputs:
             self._publish("semantics", labels_to_image(prediction.semantics, header))
         if "attention" in wanted:
             name = settings.output.attention_map
-            channel = self._predictor.attention_names.index(name) if name else 0
+            channel = settings.predictor.attention_names.index(name) if name else 0
             attention = prediction.attention[..., channel]
             self._publish("attention", map_to_image(attention, header))
 
     def _cloud_encoder_of(
         self, view: CameraView, camera: Intrinsics, settings: _Settings
     ) -> CloudEncoder:
-        key = (view.camera, camera, settings.clouds)
+        key = (view.camera, camera, settings.clouds, settings.sky_label)
         if self._cloud_encoder is None or self._cloud_key != key:
             mask = None
             if settings.ego_mask is not None:
                 mask = settings.ego_mask.of_image(view.camera.height, view.camera.width)
                 mask = resize_mask(mask, camera.height, camera.width)
-            self._cloud_encoder = CloudEncoder(camera, settings.clouds, mask, self._sky_label)
+            self._cloud_encoder = CloudEncoder(camera, settings.clouds, mask, settings.sky_label)
             self._cloud_key = key
         return self._cloud_encoder
 
-    def _colorizer(self, config: OutputConfig) -> DepthColorizer:
-        names = self._predictor.attention_names
-        if config.attention_map and config.attention_map not in names:
-            raise ConfigError(
-                f"attention_map is {config.attention_map!r}; this network has "
-                f"{', '.join(names) or 'none'}"
-            )
-        return DepthColorizer(self._largest_color_m, config.color_map)
 
-    def _ego_mask(self, config: CloudConfig) -> EgoMask | None:
-        products = self._predictor.product_names
-        if config.needs_confidence and "confidence" not in products:
-            raise ConfigError(
-                "cloud_min_confidence needs a network with confidence, this one has "
-                f"{', '.join(products) or 'depth only'}; keep it at 0"
-            )
-        return EgoMask(config.cloud_ego_mask) if config.cloud_ego_mask else None
+def _products(wanted: Collection[str], settings: _Settings) -> set[str]:
+    products = set(wanted) & set(_PRODUCT_TOPICS)
+    if "points" in wanted and settings.clouds.needs_confidence:
+        products.add("confidence")
+    if "points" in wanted and settings.clouds.cloud_drop_sky and settings.sky_label is not None:
+        products.add("semantics")
+    return products
+
+
+def _colorizer(
+    predictor: DepthPredictor, largest_color_m: float, config: OutputConfig
+) -> DepthColorizer:
+    names = predictor.attention_names
+    if config.attention_map and config.attention_map not in names:
+        raise ConfigError(
+            f"attention_map is {config.attention_map!r}; this network has "
+            f"{', '.join(names) or 'none'}"
+        )
+    return DepthColorizer(largest_color_m, config.color_map)
+
+
+def _ego_mask(predictor: DepthPredictor, config: CloudConfig) -> EgoMask | None:
+    products = predictor.product_names
+    if config.needs_confidence and "confidence" not in products:
+        raise ConfigError(
+            "cloud_min_confidence needs a network with confidence, this one has "
+            f"{', '.join(products) or 'depth only'}; keep it at 0"
+        )
+    return EgoMask(config.cloud_ego_mask) if config.cloud_ego_mask else None

@@ -49,14 +49,18 @@ class NodeConfig:
 
     checkpoint: str = field(
         default=DEFAULT_CHECKPOINT,
-        metadata=_fixed("shipped checkpoint by name, or path of a .safetensors file"),
+        metadata={
+            "description": "shipped checkpoint by name, or path of a .safetensors file; set while "
+            "the node runs, the former one serves until this one is loaded"
+        },
     )
     calibration_file: str = field(
         default="",
-        metadata=_fixed(
-            "metric calibration of the checkpoint, read when configured; empty: none. Then "
+        metadata={
+            "description": "metric calibration of the checkpoint, read when a checkpoint is loaded "
+            "and by ~/load_calibration, written by ~/save_calibration; empty: none. With one, "
             "depth_scale and inverse_depth_shift_per_m must keep their defaults"
-        ),
+        },
     )
     autostart: bool = field(
         default=True,
@@ -80,6 +84,20 @@ class NodeConfig:
             "the image is rectified already: use camera_info P; false: K, D, R and P tell what to "
             "take out, unless the topic's name says image_rect"
         ),
+    )
+    max_rate_hz: float = field(
+        default=0.0,
+        metadata={
+            "description": "most depths per second; images in between are dropped; 0: no limit",
+            "range": (0.0, 1e4),
+        },
+    )
+    on_device_error: Literal["stop", "cpu"] = field(
+        default="stop",
+        metadata={
+            "description": "when the GPU is lost or out of memory: stop (deactivate, with an "
+            "error), or load the checkpoint on the CPU and go on there"
+        },
     )
     color_max_depth_m: float = field(
         default=0.0,

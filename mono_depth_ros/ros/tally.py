@@ -7,14 +7,24 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+SERVED = "published"
+
 
 class FrameTally:
     """Thread-safe counts of outcomes with log lines throttled per outcome.
+
+    Every frame is received once and gets one outcome, so that received = served + dropped as soon
+    as none waits or is in work.
 
     Args:
         log: writes one line, e.g. `node.get_logger().warning`.
         period_s: shortest time between two lines of one outcome. Wall time, because simulated time
             may stand still.
+
+    Attributes:
+        received: frames that came.
+        last_received_s: when the last one came, `time.monotonic`; at first when counting began.
+        last_drop: outcome of the last frame that was not served; empty where all were.
     """
 
     def __init__(self, log: Callable[[str], object], period_s: float = 5.0) -> None:
@@ -22,11 +32,23 @@ class FrameTally:
         self._counts: Counter[str] = Counter()
         self._logged_s: dict[str, float] = {}
         self._lock = threading.RLock()
+        self.received = 0
+        self.last_received_s = time.monotonic()
+        self.last_drop = ""
 
-    def count(self, outcome: str) -> None:
-        """Count one frame silently."""
+    def receive(self) -> None:
+        """Count a frame that came; one thread calls this."""
+        self.received += 1
+        self.last_received_s = time.monotonic()
+
+    def count(self, outcome: str, frames: int = 1) -> None:
+        """Count the outcome of frames silently."""
+        if not frames:
+            return
         with self._lock:
-            self._counts[outcome] += 1
+            self._counts[outcome] += frames
+            if outcome != SERVED:
+                self.last_drop = outcome
 
     def drop(self, reason: str, text: str) -> None:
         """Count one dropped frame and say why, at most once per period and reason."""
@@ -47,6 +69,18 @@ class FrameTally:
         """Frames by outcome so far."""
         with self._lock:
             return dict(self._counts)
+
+    @property
+    def served(self) -> int:
+        """Frames whose depth was published."""
+        with self._lock:
+            return self._counts[SERVED]
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were not served, whatever the reason."""
+        with self._lock:
+            return sum(self._counts.values()) - self._counts[SERVED]
 
     def summary(self) -> str:
         """Return the counts as one line."""

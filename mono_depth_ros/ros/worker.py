@@ -14,6 +14,7 @@ T = TypeVar("T")
 class NewestItemWorker(Generic[T]):
     """Calls `process(item)` in its own thread for the newest item; older waiting ones go.
 
+    Every item is either processed, or counted once by `offer` or `left_out`.
     `offer` and `wake` use only operations that are atomic in CPython and take no lock, so a
     KeyboardInterrupt in the offering thread can never leave one locked.
 
@@ -30,7 +31,7 @@ class NewestItemWorker(Generic[T]):
         name: str = "worker",
     ) -> None:
         self._process, self._ready = process, ready
-        self._newest: deque[T] = deque(maxlen=1)
+        self._waiting: deque[T] = deque()
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._stopping = False
         # A daemon: an inference that outlasts the stop time must not keep the process alive.
@@ -40,10 +41,14 @@ class NewestItemWorker(Generic[T]):
         """Start the thread."""
         self._thread.start()
 
-    def offer(self, item: T) -> bool:
-        """Make `item` the newest; tell whether it replaced one that was still waiting."""
-        replaced = bool(self._newest)
-        self._newest.append(item)
+    def offer(self, item: T) -> int:
+        """Make `item` the newest; return how many waiting ones it replaced, 0 or 1.
+
+        Only one thread may offer.
+        """
+        # The older one goes first, so that the thread never finds two.
+        replaced = self._take_all()
+        self._waiting.append(item)
         self.wake()
         return replaced
 
@@ -52,20 +57,35 @@ class NewestItemWorker(Generic[T]):
         self._wakes.put(True)
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Finish the item in work, drop a waiting one; tell whether the thread ended in time."""
+        """Finish the item in work; tell whether the thread ended in time.
+
+        A waiting item stays for `left_out`.
+        """
         self._stopping = True
-        self._newest.clear()
         self.wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def left_out(self) -> int:
+        """Drop what still waits after `stop`; return how many items that were."""
+        return self._take_all()
+
+    def _take_all(self) -> int:
+        taken = 0
+        while True:
+            try:
+                self._waiting.popleft()
+            except IndexError:
+                return taken
+            taken += 1
 
     def _run(self) -> None:
         while self._wakes.get() and not self._stopping:
             if not self._ready():
                 continue
             try:
-                item = self._newest.popleft()
+                item = self._waiting.popleft()
             except IndexError:
                 continue
             self._process(item)

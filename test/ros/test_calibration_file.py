@@ -64,9 +64,11 @@ def test_it_scales_depth_and_locks_the_scale(node_with, write_calibration, capfd
         assert not refused.successful and "besides a calibration file" in refused.reason
     # What has nothing to do with scale may still be set, and a refusal leaves no trace.
     assert node.set_parameters([Parameter("max_depth_m", value=5.0)])[0].successful
-    assert node._predictor.config == InferenceConfig(depth_scale=2.0, max_depth_m=5.0)
+    assert node.network.loaded.predictor.config == InferenceConfig(depth_scale=2.0, max_depth_m=5.0)
     # 51 / 25.5 = 2 m, twice.
-    assert node._predictor(np.full((HEIGHT, WIDTH, 3), 51, np.uint8), None)[0, 0] == 4.0
+    assert (
+        node.network.loaded.predictor(np.full((HEIGHT, WIDTH, 3), 51, np.uint8), None)[0, 0] == 4.0
+    )
 
 
 def test_it_is_read_again_with_every_configuration(node_with, write_calibration):
@@ -88,7 +90,7 @@ def test_without_it_scale_and_shift_are_settable(node_with):
     ]
     assert node.set_parameters_atomically(changes).successful
     expected = InferenceConfig(depth_scale=1.5, inverse_depth_shift_per_m=0.1)
-    assert node._predictor.config == expected
+    assert node.network.loaded.predictor.config == expected
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ class Bench:
         self.graph.publish_matched(publisher, message)
         self.graph.spin_until(lambda: sum(self.node.tally.counts.values()) > done)
 
-    def wait_until_newest(self, stamp):
+    def wait_until_waiting(self, stamp):
         """Wait until the image of that stamp is the one that the worker will take next."""
-        waiting = self.node._worker._newest
-        self.graph.spin_until(lambda: waiting and stamp_ns(waiting[0]) == stamp)
+        waiting = self.node._worker._waiting
+        self.graph.spin_until(lambda: waiting and stamp_ns(waiting[0][0]) == stamp)
 
     def state(self):
         return self.node._state_machine.current_state[0]
@@ -98,7 +98,7 @@ def test_all_outputs_agree_and_carry_the_images_header(bench):
     rgb[:4] = 0
     b.send(make_image(rgb, 1_700_000_000_999_999_999, "left_optical"))
     b.graph.spin_until(lambda: depth and info and points and color)
-    expected_m = RampPredictor("", b.node._inference)(rgb, None)
+    expected_m = RampPredictor("", b.node.network.inference)(rgb, None)
     assert image_to_depth(depth[0]).tobytes() == expected_m.tobytes()
     fields = point_cloud_fields(points[0])
     assert fields["z"].tobytes() == expected_m.tobytes()
@@ -133,7 +133,7 @@ def test_the_cloud_uses_p_and_k_where_p_is_empty(bench):
 def test_nothing_is_computed_that_nobody_subscribes_to(bench):
     b = bench()
     b.start()
-    predictor = b.node._predictor
+    predictor = b.node.network.loaded.predictor
     b.send(make_image(random_rgb(0), 1))
     assert predictor.calls == 0 and b.count("nobody subscribed") == 1
     info = b.listen(CameraInfo, "depth/camera_info")
@@ -143,7 +143,7 @@ def test_nothing_is_computed_that_nobody_subscribes_to(bench):
     b.listen(Image, "depth/image")
     b.send(make_image(random_rgb(0), 3))
     assert predictor.calls == 1
-    assert b.node._outputs._cloud_encoder is None
+    assert b.node.network.outputs._cloud_encoder is None
 
 
 def test_compressed_images_are_decoded(bench):
@@ -154,7 +154,7 @@ def test_compressed_images_are_decoded(bench):
     png = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
     b.send(with_header(CompressedImage(format="rgb8; png compressed bgr8", data=png), 7))
     b.graph.spin_until(lambda: depth)
-    expected_m = RampPredictor("", b.node._inference)(rgb, None)
+    expected_m = RampPredictor("", b.node.network.inference)(rgb, None)
     assert image_to_depth(depth[0]).tobytes() == expected_m.tobytes()
     assert stamp_ns(depth[0]) == 7
 
@@ -189,7 +189,7 @@ def test_images_wait_for_camera_info_and_the_newest_is_served(bench):
     b.node.tally._log = warned.append
     for stamp in (1, 2, 3):
         b.graph.publish_matched(b.image, make_image(random_rgb(stamp), stamp))
-        b.wait_until_newest(stamp)
+        b.wait_until_waiting(stamp)
     b.graph.spin_for(0.1)
     assert not depth and "no camera_info on /camera_info" in warned[0] and len(warned) == 1
     b.graph.publish_matched(b.info, make_camera_info())
@@ -214,7 +214,7 @@ def test_newest_frame_wins_while_the_network_is_busy(bench):
     b.graph.spin_until(entered.is_set)
     for stamp in (2, 3, 4):
         b.graph.publish_matched(b.image, make_image(random_rgb(0), stamp))
-        b.wait_until_newest(stamp)
+        b.wait_until_waiting(stamp)
     go_on.set()
     b.graph.spin_until(lambda: len(depth) == 2)
     assert [stamp_ns(message) for message in depth] == [1, 4]
@@ -314,7 +314,7 @@ def test_lifecycle_by_hand_frees_the_network(bench):
         assert b.node.trigger_configure() == SUCCESS
         assert b.state() == State.PRIMARY_STATE_INACTIVE
         assert b.image.get_subscription_count() == 0
-        predictor = weakref.ref(b.node._predictor)
+        predictor = weakref.ref(b.node.network.loaded.predictor)
         assert b.node.trigger_activate() == SUCCESS
         b.graph.spin_until(b.image.get_subscription_count)
         assert b.node.trigger_deactivate() == SUCCESS

@@ -114,7 +114,7 @@ def test_only_what_is_subscribed_is_computed(bench, monkeypatch, topic, calls):
         monkeypatch.setattr(outputs, name, recorded(getattr(outputs, name), built))
     b = bench()
     b.start()
-    network = b.node._predictor._network
+    network = b.node.network.loaded.predictor._network
     network.calls.clear()
     b.send(make_image(RGB, 1))
     assert not network.calls and not built
@@ -126,7 +126,7 @@ def test_a_cloud_without_a_gate_needs_no_product(bench):
     b = bench()
     b.start()
     points = b.listen(PointCloud2, "points")
-    network = b.node._predictor._network
+    network = b.node.network.loaded.predictor._network
     network.calls.clear()
     next_of(b, points, RGB, 1)
     assert network.calls == ["depth"]

@@ -215,7 +215,7 @@ def test_rectified_images_are_taken_as_they_are(rig, options):
     camera.know(info)
     rgb = random_rgb(2)
     depth, published, cloud = camera.send(make_image(rgb, 4))
-    assert image_to_depth(depth).tobytes() == RampPredictor("", camera.node._inference)(
+    assert image_to_depth(depth).tobytes() == RampPredictor("", camera.node.network.inference)(
         rgb, None
     ).tobytes()  # fmt: skip
     info.header = published.header
@@ -283,9 +283,9 @@ def test_a_process_hears_a_fisheye_that_was_described_once_before_it_started(
 def test_nobody_is_asked_for_what_only_latched_publishers_keep(graph, rig):
     camera = rig()
     graph.publish_matched(camera.image, make_image(random_rgb(0), 1))
-    waiting = camera.node._worker._newest
+    waiting = camera.node._worker._waiting
     graph.spin_until(lambda: waiting)
-    assert "latched_camera_info" not in camera.node._inputs
+    assert "latched_camera_info" not in camera.node._inputs._subscriptions
     camera.know(distorted_info())
     graph.spin_until(lambda: camera.outputs["points"])
 

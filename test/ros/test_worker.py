@@ -58,7 +58,18 @@ def test_stop_reports_an_item_that_outlasts_the_timeout_and_drops_the_waiting_on
     assert not worker.stop(0.05)
     gate.go_on.release()
     assert worker.stop(WAIT_S)
-    assert gate.items == [0]
+    assert gate.items == [0] and worker.left_out() == 1 and worker.left_out() == 0
+
+
+def test_every_item_is_processed_or_counted_once():
+    """Offered as fast as possible to a thread that is about as fast."""
+    processed = []
+    worker = NewestItemWorker(processed.append)
+    worker.start()
+    replaced = sum(worker.offer(item) for item in range(20_000))
+    assert worker.stop(WAIT_S)
+    assert len(processed) + replaced + worker.left_out() == 20_000
+    assert processed == sorted(set(processed))
 
 
 def test_stop_before_start_is_fine():
