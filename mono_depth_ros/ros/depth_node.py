@@ -17,7 +17,6 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
 from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
@@ -215,7 +214,9 @@ class DepthNode(LifecycleNode):
         decode = partial(compressed_image_to_rgb if compressed else image_to_rgb, image)
         spent = outputs.publish(plan, view, decode, image.header)
         self.network.camera = view.camera
-        age_ns = self.get_clock().now().nanoseconds - Time.from_msg(image.header.stamp).nanoseconds
+        # rclpy's Time refuses stamps before 1970, which are only strange.
+        stamp_ns = image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
+        age_ns = self.get_clock().now().nanoseconds - stamp_ns
         times = FrameTimes(taken_s - received_s, *astuple(spent), 1e-9 * age_ns)
         self._diagnostics.served(times, image.header)
         return SERVED
