@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mono_depth_ros.ros.camera_view import has_latched_publisher
 from mono_depth_ros.ros.parameters import NodeConfig, Reliability
+from mono_depth_ros.ros.qos_events import explain_publishers
 
 ImageMessage: TypeAlias = Image | CompressedImage
 
@@ -81,7 +82,16 @@ class Inputs:
     def _subscribe(
         self, key: str, kind: Any, topic: str, callback: Callable[[Any], Any], qos: QoSProfile
     ) -> None:
-        self._subscriptions[key] = self._node.create_subscription(kind, topic, callback, qos)
+        log = self._node.get_logger().warning
+        self._subscriptions[key] = self._node.create_subscription(
+            kind,
+            topic,
+            callback,
+            qos,
+            event_callbacks=explain_publishers(
+                self._node.resolve_topic_name(topic), log, "image_reliability"
+            ),
+        )
 
     def _on_raw_image(self, image: Image) -> None:
         compressed = self._subscriptions.pop("compressed", None)

@@ -31,6 +31,7 @@ from mono_depth_ros.ros.encoding import (
     map_to_image,
 )
 from mono_depth_ros.ros.parameters import OutputConfig
+from mono_depth_ros.ros.qos_events import explain_subscriptions
 
 if TYPE_CHECKING:
     from mono_depth_ros.prediction import Prediction
@@ -147,8 +148,10 @@ class Outputs:
         products = {name: _PRODUCT_TOPICS[name] for name in predictor.product_names}
         for key, (message_type, topic) in {**_TOPICS, **products}.items():
             if key not in self._publishers:
+                full_name = self._node.resolve_topic_name(topic)
+                explain = explain_subscriptions(full_name, self._node.get_logger().warning)
                 self._publishers[key] = self._node.create_lifecycle_publisher(
-                    message_type, topic, self._qos
+                    message_type, topic, self._qos, event_callbacks=explain
                 )
         self._settings = settings
 
