@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "world": "write a bag or a training set of the procedural world",
         "models": "list networks and shipped checkpoints",
         "benchmark": "frame rates on this computer: bare predictor and node over DDS",
+        "doctor": "what may keep depth from coming: ROS, DDS, topics, GPU, checkpoint",
         "demo": "run the whole chain: world, node over DDS, recording, score, report",
     }
 )

@@ -75,8 +75,8 @@ def test_neither_memory_nor_latency_grows(network_graph, start_process, capsys):
         print(
             f"\n{MINUTES:g} min: {sent} images, {sent / (SETTLE_S + 60 * MINUTES):.1f} per second; "
             f"memory {memory_mb[0]:.1f} to {memory_mb[-1]:.1f} MB ({growth:+.2%}); median age "
-            f"{np.median(age_ms[:half]):.1f} ms, then {np.median(age_ms[half:]):.1f} ms, of the network "
-            f"{np.median(network_ms[:half]):.1f} ms, then {np.median(network_ms[half:]):.1f} ms"
+            f"{np.median(age_ms[:half]):.1f} ms, then {np.median(age_ms[half:]):.1f} ms, of the "
+            f"network {np.median(network_ms[:half]):.1f} and {np.median(network_ms[half:]):.1f} ms"
         )
     code, _ = node.stop(signal.SIGINT)
     assert code == 0 and "Traceback" not in node.output
