@@ -57,7 +57,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "depth_node = mono_depth_ros.ros.depth_node:main",
+            "depth_node = mono_depth_ros.ros.depth_process:main",
             "evaluator_node = mono_depth_ros.ros.evaluator_node:main",
             "mono_depth = mono_depth_ros.cli.main:main",
         ]

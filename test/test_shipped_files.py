@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG_FILES = sorted(path for path in (ROOT / "config").rglob("*") if path.is_file())
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.py"))
 EXECUTABLES = {
-    "depth_node": "mono_depth_ros.ros.depth_node",
+    "depth_node": "mono_depth_ros.ros.depth_process",
     "evaluator_node": "mono_depth_ros.ros.evaluator_node",
     "mono_depth": "mono_depth_ros.cli.main",
 }

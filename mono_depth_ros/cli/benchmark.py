@@ -103,7 +103,7 @@ def _node_rates(
 
     from mono_depth_ros.ros.load import IMAGE_TOPIC, INFO_TOPIC, measure_node
 
-    command = ["-m", "mono_depth_ros.ros.depth_node", "--ros-args"]
+    command = ["-m", "mono_depth_ros.ros.depth_process", "--ros-args"]
     command += ["-p", f"checkpoint:={args.checkpoint}", "-p", f"device:={args.device}"]
     command += ["-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={INFO_TOPIC}"]
     figures = {}

@@ -102,7 +102,7 @@ def _write_world(path: Path, kind: str, scene: _Scene, frames: int) -> None:
 def _replay_through_node(work: Path, checkpoint: str, frames: int, rate: float) -> None:
     """Play work/world to a depth_node process and record what it publishes in work/recorded."""
     module = ["-m", "mono_depth_ros.cli.main", "-v"]
-    node = ["-m", "mono_depth_ros.ros.depth_node", "--ros-args"]
+    node = ["-m", "mono_depth_ros.ros.depth_process", "--ros-args"]
     node += ["-r", f"image:={_IMAGE_TOPIC}", "-r", f"camera_info:={_INFO_TOPIC}"]
     node += ["-p", f"checkpoint:={checkpoint}"]
     recorder = [*module, "record", str(work / "recorded"), "--topics"]

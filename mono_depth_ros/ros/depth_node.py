@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
 import time
 import traceback
 from dataclasses import astuple, fields
 from functools import partial
-from typing import Any, Literal, NoReturn
+from typing import Any
 
-import rclpy
-from rclpy.exceptions import NameValidationException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from mono_depth_ros.cloud_filters import CloudConfig
 from mono_depth_ros.decoding import compressed_image_to_rgb, image_to_rgb
-from mono_depth_ros.errors import ConfigError, MonoDepthError
+from mono_depth_ros.errors import MonoDepthError
 from mono_depth_ros.ros.camera_view import CameraViews
 from mono_depth_ros.ros.device_errors import is_device_error
 from mono_depth_ros.ros.diagnostics import Diagnostics, FrameTimes
 from mono_depth_ros.ros.inputs import ImageMessage, Inputs
-from mono_depth_ros.ros.interruption import ignore_signals, raise_on_first_signal
 from mono_depth_ros.ros.loading import LoadPredictor
-from mono_depth_ros.ros.middleware import use_large_message_profile
 from mono_depth_ros.ros.outputs import Outputs
 from mono_depth_ros.ros.parameters import (
     NodeConfig,
@@ -41,11 +30,6 @@ from mono_depth_ros.ros.parameters import (
 from mono_depth_ros.ros.served_network import ServedNetwork
 from mono_depth_ros.ros.tally import SERVED, FrameTally
 from mono_depth_ros.ros.worker import NewestItemWorker
-
-# Longest wait for a running inference when the process ends; launch kills a node that needs longer
-# than 5 s.
-_STOP_TIMEOUT_S = 1.0
-_SPIN_PERIOD_S = 0.2
 
 
 class DepthNode(LifecycleNode):
@@ -255,80 +239,3 @@ class DepthNode(LifecycleNode):
         self._stop_input()
         self.network.release()
         self._diagnostics.state = "unconfigured"
-
-
-def main(args: list[str] | None = None, load_predictor: LoadPredictor | None = None) -> NoReturn:
-    """Run the node and end the process with the exit code of `run_node`."""
-    code = run_node(args, load_predictor)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Python needs up to seconds to take PyTorch apart, and crashes when a thread still runs it.
-    os._exit(code)
-
-
-def run_node(
-    args: list[str] | None = None, load_predictor: LoadPredictor | None = None
-) -> Literal[0, 1]:
-    """Run the node until SIGINT or SIGTERM.
-
-    Args:
-        args: ROS arguments; those of the process by default.
-        load_predictor: see `DepthNode`.
-
-    Returns:
-        0 after a signal, 1 when the node cannot start; the reason is logged.
-    """
-    raise_on_first_signal()
-    node = None
-    try:
-        import mono_depth_ros.predictor  # noqa: F401
-
-        # What PyTorch's import left behind lives on, so no collection (0.3 s) need visit it.
-        gc.freeze()
-        use_large_message_profile()
-        node = _start_rclpy(args, load_predictor)
-        if node.config.autostart and not node.start():
-            return 1
-        _spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RuntimeError as error:
-        # Up to Python 3.11 this is what an interruption inside a class body's __set_name__, of
-        # which importing PyTorch runs thousands, comes out as.
-        if not isinstance(error.__cause__, KeyboardInterrupt):
-            raise
-    except MonoDepthError as error:
-        get_logger("depth_node").fatal(str(error))
-        return 1
-    finally:
-        ignore_signals()
-        # While a network still runs, its thread may yet publish.
-        if node is not None and node.stop(_STOP_TIMEOUT_S):
-            node.get_logger().info(f"ending; frames: {node.tally.summary()}")
-            node.destroy_node()
-            node = None
-            # A node is a knot of references; until it goes, its memory stays in /dev/shm.
-            gc.collect()
-            try_shutdown()
-    return 0
-
-
-def _start_rclpy(args: list[str] | None, load_predictor: LoadPredictor | None) -> DepthNode:
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        return DepthNode(load_predictor)
-    except (RuntimeError, NameValidationException) as error:
-        # A missing parameters file, a bad `-p` or namespace.
-        raise ConfigError(f"ROS refuses the arguments of this node: {error}") from error
-
-
-def _spin(node: DepthNode) -> None:
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    while rclpy.ok():
-        # Bounded, because Python runs its signal handlers only between two waits.
-        executor.spin_once(timeout_sec=_SPIN_PERIOD_S)
-
-
-if __name__ == "__main__":
-    main()

@@ -36,7 +36,7 @@ from mono_depth_ros.world.recording import RecordingConfig
 pytestmark = pytest.mark.ros
 
 EVALUATOR = ("-m", "mono_depth_ros.ros.evaluator_node", "--ros-args")
-NODE = ("-m", "mono_depth_ros.ros.depth_node", "--ros-args")
+NODE = ("-m", "mono_depth_ros.ros.depth_process", "--ros-args")
 INPUTS = ("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info")
 OUTPUTS = ("-r", "points:=/lidar/points", "-r", "depth:=/depth_node/depth/image")
 SENSORS = ("/camera/image_raw", "/camera/camera_info")

@@ -17,7 +17,7 @@ NODE = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from known_network import load_known
-from mono_depth_ros.ros.depth_node import main
+from mono_depth_ros.ros.depth_process import main
 
 main(load_predictor=load_known)
 """

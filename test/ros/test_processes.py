@@ -26,7 +26,7 @@ from mono_depth_ros.predictor import DepthPredictor
 
 pytestmark = pytest.mark.ros
 
-NODE = ("-m", "mono_depth_ros.ros.depth_node", "--ros-args")
+NODE = ("-m", "mono_depth_ros.ros.depth_process", "--ros-args")
 INPUTS = ("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info")
 OUTPUTS = {
     "/depth_node/depth/image": Image,
@@ -42,7 +42,7 @@ BUSY_NODE = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from ros_support import RampPredictor
-from mono_depth_ros.ros.depth_node import main
+from mono_depth_ros.ros.depth_process import main
 
 class Busy(RampPredictor):
     def __call__(self, rgb, camera):
@@ -188,7 +188,9 @@ def test_a_node_ends_in_the_middle_of_an_inference(network_graph, start_process)
 @pytest.mark.parametrize("delay_s", [0.0, 0.7, 1.5, 2.5])
 def test_a_node_that_still_loads_ends_cleanly(start_process, light_checkpoint, delay_s):
     # Ctrl-C before main() begins is Python's own affair.
-    program = "from mono_depth_ros.ros.depth_node import main; print('begins', flush=True); main()"
+    program = (
+        "from mono_depth_ros.ros.depth_process import main; print('begins', flush=True); main()"
+    )
     node = start_process("-c", program, "--ros-args", "-p", f"checkpoint:={light_checkpoint}")
     node.wait_for("begins")
     time.sleep(0.05 + delay_s)

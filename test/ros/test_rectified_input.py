@@ -253,7 +253,7 @@ RAMP_NODE = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from ros_support import RampPredictor
-from mono_depth_ros.ros.depth_node import main
+from mono_depth_ros.ros.depth_process import main
 main(load_predictor=RampPredictor)
 """
 
