@@ -143,7 +143,7 @@ def _card(
         f"| training | {recipe['steps_done']} steps of {recipe['batch_size']} images, "
         f"{hours:.1f} h |",
         f"| speed | {milliseconds:.1f} ms for an image of {camera.width}x{camera.height}, PyTorch "
-        f"on a CPU with {torch.get_num_threads()} thread(s) |",
+        f"on a CPU with {torch.get_num_threads()} threads |",
         f"| retrain | `python -m training.train config/training/{info.name}.yaml` |",
         "",
         "## Procedural world",
