@@ -24,6 +24,10 @@ _START_TIMEOUT_S = 120.0
 # The network may take that long for the last image of the bag.
 _LAST_DEPTH_S = 3.0
 _REPORT_TIMEOUT_S = 3600.0
+_MODULES = {
+    "depth_node": "mono_depth_ros.ros.depth_process",
+    "evaluator_node": "mono_depth_ros.ros.evaluator_node",
+}
 _DEPTH_TOPIC = "/depth_node/depth/image"
 
 logger = logging.getLogger(__name__)
@@ -120,7 +124,7 @@ def _run_nodes(work: Path, bag: Path, topics: Topics, rate: float) -> None:
 
 
 def _node(name: str, work: Path, remaps: dict[str, str]) -> list[str]:
-    arguments = ["-m", f"mono_depth_ros.ros.{name}", "--ros-args"]
+    arguments = ["-m", _MODULES[name], "--ros-args"]
     arguments += ["--params-file", str(work / f"{name}.yaml")]
     for old, new in remaps.items():
         arguments += ["-r", f"{old}:={new}"]
