@@ -81,17 +81,29 @@ def jobs(protocol: Protocol, tables: Sequence[str] = ()) -> Iterator[Job]:
 
     Args:
         protocol: names the order of the tables and the number of seeds.
-        tables: only these; empty for all of the protocol.
+        tables: only these, each a table or one row of it as TABLE/ROW; empty for all of the
+            protocol.
 
     Raises:
-        ConfigError: there is no such table.
+        ConfigError: there is no such table, or it has no such row on the procedural world.
     """
-    for name in tables or protocol.tables:
+    wanted: dict[str, list[str]] = {}
+    for address in tables or protocol.tables:
+        name, _, row_key = address.partition("/")
+        wanted.setdefault(name, []).extend([row_key] if row_key else [])
+    for name, row_keys in wanted.items():
         if not (FOLDER / f"{name}.yaml").exists():
             raise ConfigError(f"no table {name!r}; the study has {', '.join(protocol.tables)}")
         study = load_study(FOLDER / f"{name}.yaml")
-        rows = [row for row in study.rows if study.on_world is None or row.key in study.on_world]
-        yield from (Job(study, row, seed) for seed in range(protocol.seeds) for row in rows)
+        rows = {
+            row.key: row
+            for row in study.rows
+            if study.on_world is None or row.key in study.on_world
+        }
+        if unknown := set(row_keys) - set(rows):
+            raise ConfigError(f"{name} has no row {unknown.pop()!r}; it has {', '.join(rows)}")
+        chosen = [row for key, row in rows.items() if key in row_keys or not row_keys]
+        yield from (Job(study, row, seed) for seed in range(protocol.seeds) for row in chosen)
 
 
 def recipe_of(job: Job, protocol: Protocol) -> TrainConfig:
@@ -179,7 +191,9 @@ def work(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help="default: all of the protocol")
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE[/ROW]", help="default: all of the protocol"
+    )
     parser.add_argument("--budget-minutes", type=float, default=math.inf, help="default: no limit")
     parser.add_argument("--protocol", type=Path, default=PROTOCOL, help=f"default {PROTOCOL.name}")
     parser.add_argument(

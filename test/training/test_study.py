@@ -49,6 +49,16 @@ def test_every_row_has_one_seed_before_any_has_two():
         list(study.jobs(PROTOCOL, ["hma_table9"]))
 
 
+def test_rows_can_be_chosen():
+    asked = ["pwa_table1/pwa_64_px", "hma_table3/base", "pwa_table1/baseline"]
+    queue = [(job.row.key, job.seed) for job in study.jobs(PROTOCOL, asked)]
+    first = [("baseline", 0), ("pwa_64_px", 0), ("baseline", 1), ("pwa_64_px", 1)]
+    assert queue[:4] == first
+    assert queue[6:] == [("base", 0), ("base", 1), ("base", 2)]
+    with pytest.raises(ConfigError, match="no row 'pwa_256_px'; it has baseline, cbam"):
+        list(study.jobs(PROTOCOL, ["pwa_table1/pwa_256_px"]))
+
+
 def test_rows_of_a_table_share_all_but_network_and_loss():
     shared = [
         replace(study.recipe_of(job, PROTOCOL), name="", network="", network_settings={}, loss=None)
