@@ -38,7 +38,7 @@ class DataError(MonoDepthError):
 
 
 class DeviceError(MonoDepthError):
-    """The requested compute device does not exist on this computer."""
+    """The requested compute device does not exist on this computer, or has failed."""
 
 
 class TrainingError(MonoDepthError):

@@ -122,13 +122,20 @@ class DepthPredictor:
             predictor.calibrate(fitted)
         return predictor
 
-    def calibrate(self, calibration: CalibrationFile) -> None:
+    def calibrate(
+        self, calibration: CalibrationFile, config: InferenceConfig | None = None
+    ) -> None:
         """Put a calibration into the settings, and warn of cameras that it was not fitted on.
 
+        Args:
+            calibration: what is put in.
+            config: settings without one; those in force by default.
+
         Raises:
-            ConfigError: it is for other weights, or the settings already have a scale or shift.
+            ConfigError: it is for other weights, or the settings already have a scale or shift;
+                nothing changed.
         """
-        self.config = calibration.applied_to(self.config, self.info)
+        self.config = calibration.applied_to(config or self.config, self.info)
         self._calibration = calibration
 
     @property
@@ -186,6 +193,7 @@ class DepthPredictor:
         else:
             answers = {"depth_m": self._network(tensor)}
         depth = answers["depth_m"][0, 0].mul(scale).cpu().numpy()
+        depth[~np.isfinite(depth)] = np.nan
         onto = letterbox if size == "camera" else letterbox.unscaled()
         depth_m = onto.to_source(depth, config.upsampling)
         # After enlarging, as it was fitted: NaN and a bend do not mix into neighbours.

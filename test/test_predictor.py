@@ -74,6 +74,16 @@ def test_out_of_range_depth_is_nan():
     np.testing.assert_array_equal(depth_m[0, :6], [np.nan, np.nan, 3, 4, 5, np.nan])
 
 
+def test_what_is_not_finite_is_nan():
+    predictor = ramp_predictor()
+    answer = predictor._network.training_outputs(torch.zeros(1, 3, 64, 96))["depth_m"].clone()
+    answer[..., 10], answer[..., 20], answer[..., 30] = float("inf"), -float("inf"), float("nan")
+    predictor._network.training_outputs = lambda image: {"depth_m": answer}
+    depth_m = predictor(RGB, CAMERA)
+    assert (~np.isfinite(depth_m[0])).nonzero()[0].tolist() == [10, 20, 30]
+    assert np.isnan(depth_m[:, [10, 20, 30]]).all()
+
+
 def test_checkpoint_runs_and_repeats(light_checkpoint):
     predictor = DepthPredictor.load(light_checkpoint, InferenceConfig(device="cpu"))
     predictor.warm_up(50, 70)

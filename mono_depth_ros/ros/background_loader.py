@@ -6,9 +6,11 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 
 from mono_depth_ros.errors import MonoDepthError
@@ -71,7 +73,9 @@ class BackgroundLoader(Generic[T]):
         except Exception:
             arrival = Arrival(name, None, traceback.format_exc())
         self._arrivals.append(arrival)
-        self._bell.trigger()
+        # When the process ends, the node may be gone by now.
+        with suppress(InvalidHandle):
+            self._bell.trigger()
 
     def _hand_over(self) -> None:
         while self._arrivals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import astuple, fields
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from mono_depth_ros.ros.parameters import (
     follow_all_changes,
 )
 from mono_depth_ros.ros.served_network import ServedNetwork
-from mono_depth_ros.ros.tally import SERVED, FrameTally
+from mono_depth_ros.ros.tally import SERVED, SERVED_EMPTY, FrameTally
 from mono_depth_ros.ros.worker import NewestItemWorker
 
 
@@ -94,7 +94,11 @@ class DepthNode(LifecycleNode):
 
     def stop(self, timeout_s: float) -> bool:
         """Stop the worker before the node is destroyed; False when it outlasts `timeout_s`."""
-        return self._worker is None or self._worker.stop(timeout_s)
+        if self._worker is None:
+            return True
+        ended = self._worker.stop(timeout_s)
+        self._count_left_out("ended")
+        return ended
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load checkpoint and calibration, run the network once, create the publishers."""
@@ -196,14 +200,27 @@ class DepthNode(LifecycleNode):
         view = self._views.of(image.header, self._inputs.topic_of(image))
         compressed = isinstance(image, CompressedImage)
         decode = partial(compressed_image_to_rgb if compressed else image_to_rgb, image)
-        spent = outputs.publish(plan, view, decode, image.header)
+        published = outputs.publish(plan, view, decode, image.header)
         self.network.camera = view.camera
         # rclpy's Time refuses stamps before 1970, which are only strange.
         stamp_ns = image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
         age_ns = self.get_clock().now().nanoseconds - stamp_ns
-        times = FrameTimes(taken_s - received_s, *astuple(spent), 1e-9 * age_ns)
+        times = FrameTimes(
+            taken_s - received_s,
+            published.decode_s,
+            published.predict_s,
+            published.publish_s,
+            1e-9 * age_ns,
+        )
         self._diagnostics.served(times, image.header)
-        return SERVED
+        if published.has_depth:
+            return SERVED
+        self.tally.warn(
+            SERVED_EMPTY,
+            "depth of this frame is NaN everywhere: the network's answer is not finite, or nothing "
+            "lies between min_depth_m and max_depth_m",
+        )
+        return SERVED_EMPTY
 
     def _is_other_transport_of_last(self, image: ImageMessage) -> bool:
         stamp = image.header.stamp
@@ -229,11 +246,13 @@ class DepthNode(LifecycleNode):
             self._inputs.close()
         if self._worker is not None:
             self._worker.stop()
-            waited_for_info = self._camera_info is None
-            reason = "no camera_info" if waited_for_info else "deactivated"
-            self.tally.count(reason, self._worker.left_out())
+            self._count_left_out("deactivated")
         self._inputs = self._worker = self._camera_info = self._last_input = None
         self._diagnostics.state = "inactive"
+
+    def _count_left_out(self, why: str) -> None:
+        waited_for_info = self._camera_info is None
+        self.tally.count("no camera_info" if waited_for_info else why, self._worker.left_out())
 
     def _release(self) -> None:
         self._stop_input()

@@ -73,7 +73,9 @@ def run_node(
         ignore_signals()
         # While a network still runs, its thread may yet publish.
         if node is not None and node.stop(_STOP_TIMEOUT_S):
-            node.get_logger().info(f"ending; frames: {node.tally.summary()}")
+            node.get_logger().info(
+                f"ending; of {node.tally.received} frames {node.tally.summary()}"
+            )
             node.destroy_node()
             node = None
             # A node is a knot of references; until it goes, its memory stays in /dev/shm.

@@ -15,7 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from mono_depth_ros.ros.tally import SERVED, FrameTally
+from mono_depth_ros.ros.tally import FrameTally
 
 PERIOD_S = 1.0
 # Percentiles are those of the last so many served frames.
@@ -63,7 +63,7 @@ class Diagnostics:
         self._times: deque[FrameTimes] = deque(maxlen=_REMEMBERED)
         self._array = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._latency = node.create_publisher(DiagnosticArray, "~/latency", 10)
-        self._seen = (0, 0, time.monotonic())
+        self._seen = (0, 0, 0, time.monotonic())
         self.state = "unconfigured"
         # Simulated time may stand still, which is when people look at diagnostics.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -93,22 +93,27 @@ class Diagnostics:
         self._node.destroy_timer(self._timer)
 
     def _frames(self) -> DiagnosticStatus:
-        received, served, now_s = self._tally.received, self._tally.served, time.monotonic()
-        before_received, before_served, before_s = self._seen
+        received, served, empty = (
+            self._tally.received,
+            self._tally.served,
+            self._tally.served_empty,
+        )
+        now_s = time.monotonic()
+        before_received, before_served, before_empty, before_s = self._seen
         if now_s - before_s < PERIOD_S / 2:
             elapsed_s = math.inf
         else:
             elapsed_s = now_s - before_s
-            self._seen = received, served, now_s
+            self._seen = received, served, empty, now_s
         values = {
             "received": str(received),
             "served": str(served),
+            "served without any depth": str(empty),
             "dropped": str(self._tally.dropped),
             "images per second": f"{(received - before_received) / elapsed_s:.1f}",
             "depths per second": f"{(served - before_served) / elapsed_s:.1f}",
         }
-        counts = self._tally.counts
-        values |= {f"dropped: {why}": str(n) for why, n in counts.items() if why != SERVED}
+        values |= {f"dropped: {why}": str(count) for why, count in self._tally.drops.items()}
         times = list(self._times)
         if times:
             age_ms = 1e3 * np.array([found.age_s for found in times])
@@ -116,10 +121,12 @@ class Diagnostics:
             values["age, 95th percentile, ms"] = f"{np.percentile(age_ms, 95):.1f}"
             predict_ms = 1e3 * np.median([found.predict_s for found in times])
             values["network, median, ms"] = f"{predict_ms:.1f}"
-        level, message = self._judge(received - before_received, served - before_served)
+        level, message = self._judge(
+            received - before_received, served - before_served, empty - before_empty
+        )
         return _status(f"{self._name}: frames", level, message, values)
 
-    def _judge(self, received: int, served: int) -> tuple[bytes, str]:
+    def _judge(self, received: int, served: int, empty: int) -> tuple[bytes, str]:
         if self.state != "active":
             return DiagnosticStatus.OK, self.state
         if not received:
@@ -132,6 +139,8 @@ class Diagnostics:
             if why == "nobody subscribed":
                 return DiagnosticStatus.OK, "nobody subscribes"
             return DiagnosticStatus.WARN, f"images come, no depth is published: {why or 'busy'}"
+        if empty == served:
+            return DiagnosticStatus.WARN, "depth is published but NaN everywhere"
         return DiagnosticStatus.OK, "serving"
 
     def _network(self) -> DiagnosticStatus:

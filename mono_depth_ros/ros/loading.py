@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mono_depth_ros.calibration import CalibrationFile, load_calibration
-from mono_depth_ros.errors import ConfigError
+from mono_depth_ros.errors import DeviceError
+from mono_depth_ros.ros.device_errors import is_device_error
 from mono_depth_ros.ros.parameters import NodeConfig
 
 if TYPE_CHECKING:
@@ -48,12 +49,7 @@ class Loaded:
         Raises:
             ConfigError: it is for other weights, or the settings have a scale or shift.
         """
-        self.predictor.config = inference
-        try:
-            self.predictor.calibrate(calibration)
-        except ConfigError:
-            self.set_inference(inference)
-            raise
+        self.predictor.calibrate(calibration, inference)
         self.calibration = calibration
 
 
@@ -61,7 +57,8 @@ def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: Inferenc
     """Load checkpoint and calibration, and run the network once on a black image.
 
     Raises:
-        CheckpointError, DeviceError: see `DepthPredictor.load`.
+        CheckpointError: see `DepthPredictor.load`.
+        DeviceError: likewise, or the device is lost or out of memory.
         ConfigError: the calibration is unreadable, for other weights, or meets a depth_scale or
             shift that is set as well.
     """
@@ -72,22 +69,15 @@ def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: Inferenc
     all_but_one = max((os.cpu_count() or 1) - 1, 1)
     torch.set_num_threads(config.num_threads or all_but_one)
     calibration = load_calibration(config.calibration_file) if config.calibration_file else None
-    predictor = load(config.checkpoint, inference)
-    if calibration is not None:
-        predictor.calibrate(calibration)
-    predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)
+    try:
+        predictor = load(config.checkpoint, inference)
+        if calibration is not None:
+            predictor.calibrate(calibration)
+        predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)
+    except RuntimeError as error:
+        if not is_device_error(error):
+            raise
+        raise DeviceError(
+            f"the device failed while {config.checkpoint} was loaded: {error}"
+        ) from error
     return Loaded(config.checkpoint, predictor, calibration)
-
-
-def largest_color_m(config: NodeConfig, predictor: DepthPredictor) -> float:
-    """Return the depth of the last colour: the one that is asked for, or the checkpoint's largest.
-
-    Raises:
-        ConfigError: neither is known.
-    """
-    largest_m = config.color_max_depth_m or predictor.info.settings.get("max_depth_m")
-    if largest_m is None:
-        raise ConfigError(
-            f"checkpoint {predictor.info.name} names no largest depth; set color_max_depth_m"
-        )
-    return float(largest_m)

@@ -57,7 +57,6 @@ class _Settings:
     """What holds for one whole frame, though another thread may change settings meanwhile."""
 
     predictor: DepthPredictor
-    largest_color_m: float
     output: OutputConfig
     colorize: DepthColorizer
     clouds: CloudConfig
@@ -79,9 +78,16 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """Seconds of one frame: decoding, the predictor, building and publishing messages."""
+class Published:
+    """What came of one frame.
 
+    Attributes:
+        has_depth: False where depth was computed and is NaN everywhere.
+        decode_s, predict_s, publish_s: seconds of decoding, of the predictor, of building and
+            publishing messages.
+    """
+
+    has_depth: bool
     decode_s: float
     predict_s: float
     publish_s: float
@@ -95,7 +101,7 @@ class Outputs:
     Args:
         node: creates the publishers.
         qos: of all topics.
-        predictor, largest_color_m, output, clouds: see `use`.
+        predictor, output, clouds: see `use`.
 
     Raises:
         ConfigError: this network cannot do what a configuration asks for.
@@ -106,7 +112,6 @@ class Outputs:
         node: LifecycleNode,
         qos: QoSProfile,
         predictor: DepthPredictor,
-        largest_color_m: float,
         output: OutputConfig,
         clouds: CloudConfig,
     ) -> None:
@@ -114,15 +119,9 @@ class Outputs:
         self._publishers: dict[str, Any] = {}
         self._cloud_encoder: CloudEncoder | None = None
         self._cloud_key: Any = None
-        self.use(predictor, largest_color_m, output, clouds)
+        self.use(predictor, output, clouds)
 
-    def use(
-        self,
-        predictor: DepthPredictor,
-        largest_color_m: float,
-        output: OutputConfig,
-        clouds: CloudConfig,
-    ) -> None:
+    def use(self, predictor: DepthPredictor, output: OutputConfig, clouds: CloudConfig) -> None:
         """Serve the frames to come with another predictor; topics that it adds are created.
 
         Topics that only the former one could serve stay, silent, until `close`: a frame in work
@@ -130,7 +129,6 @@ class Outputs:
 
         Args:
             predictor: whose network tells which topics there are.
-            largest_color_m: depth of the last colour, metres.
             output: size and pictures.
             clouds: what the cloud leaves out.
 
@@ -138,12 +136,7 @@ class Outputs:
             ConfigError: this network cannot do what a configuration asks for; nothing changed.
         """
         settings = _Settings(
-            predictor,
-            largest_color_m,
-            output,
-            _colorizer(predictor, largest_color_m, output),
-            clouds,
-            _ego_mask(predictor, clouds),
+            predictor, output, _colorizer(predictor, output), clouds, _ego_mask(predictor, clouds)
         )
         products = {name: _PRODUCT_TOPICS[name] for name in predictor.product_names}
         for key, (message_type, topic) in {**_TOPICS, **products}.items():
@@ -159,11 +152,11 @@ class Outputs:
         """Use another size or other pictures from the next frame on.
 
         Raises:
-            ConfigError: the network has no attention map of that name.
+            ConfigError: the network has no attention map of that name, or no largest depth where
+                the configuration has none.
         """
-        now = self._settings
-        colorize = _colorizer(now.predictor, now.largest_color_m, config)
-        self._settings = replace(now, output=config, colorize=colorize)
+        colorize = _colorizer(self._settings.predictor, config)
+        self._settings = replace(self._settings, output=config, colorize=colorize)
 
     def set_clouds(self, config: CloudConfig) -> None:
         """Filter clouds in another way from the next frame on.
@@ -189,7 +182,7 @@ class Outputs:
 
     def publish(
         self, plan: Plan, view: CameraView, decode: Callable[[], ColorArray], header: Header
-    ) -> Spent:
+    ) -> Published:
         """Compute and publish what is wanted of one image.
 
         Args:
@@ -206,6 +199,7 @@ class Outputs:
         predictor = settings.predictor
         resizes = settings.output.output_size == "network"
         camera = predictor.network_camera(view.camera) if resizes else view.camera
+        has_depth = True
         began_s = decoded_s = predicted_s = time.perf_counter()
         if wanted != {"camera_info"}:
             rgb = view.picture(decode())
@@ -216,6 +210,7 @@ class Outputs:
             predicted_s = time.perf_counter()
             depth_m = np.ascontiguousarray(prediction.depth_m, np.float32)
             view.hide_unseen(depth_m)
+            has_depth = not bool(np.isnan(depth_m).all())
             self._publish_images(plan, depth_m, prediction, header)
         if "camera_info" in wanted:
             self._publish("camera_info", view.camera_info(header, camera))
@@ -232,7 +227,9 @@ class Outputs:
             )
             self._publish("points", cloud)
         published_s = time.perf_counter()
-        return Spent(decoded_s - began_s, predicted_s - decoded_s, published_s - predicted_s)
+        return Published(
+            has_depth, decoded_s - began_s, predicted_s - decoded_s, published_s - predicted_s
+        )
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -288,16 +285,19 @@ def _products(wanted: Collection[str], settings: _Settings) -> set[str]:
     return products
 
 
-def _colorizer(
-    predictor: DepthPredictor, largest_color_m: float, config: OutputConfig
-) -> DepthColorizer:
+def _colorizer(predictor: DepthPredictor, config: OutputConfig) -> DepthColorizer:
     names = predictor.attention_names
     if config.attention_map and config.attention_map not in names:
         raise ConfigError(
             f"attention_map is {config.attention_map!r}; this network has "
             f"{', '.join(names) or 'none'}"
         )
-    return DepthColorizer(largest_color_m, config.color_map)
+    largest_m = config.color_max_depth_m or predictor.info.settings.get("max_depth_m")
+    if largest_m is None:
+        raise ConfigError(
+            f"checkpoint {predictor.info.name} names no largest depth; set color_max_depth_m"
+        )
+    return DepthColorizer(float(largest_m), config.color_map)
 
 
 def _ego_mask(predictor: DepthPredictor, config: CloudConfig) -> EgoMask | None:

@@ -95,16 +95,9 @@ class NodeConfig:
     on_device_error: Literal["stop", "cpu"] = field(
         default="stop",
         metadata={
-            "description": "when the GPU is lost or out of memory: stop (deactivate, with an "
-            "error), or load the checkpoint on the CPU and go on there"
+            "description": "when the GPU is missing, lost or out of memory: stop (an error, and "
+            "the node is not active), or load the checkpoint on the CPU and go on there"
         },
-    )
-    color_max_depth_m: float = field(
-        default=0.0,
-        metadata=_fixed(
-            "depth of the last colour of ~/depth/image_color, metres; 0: the checkpoint's maximum",
-            range=(0.0, 1e4),
-        ),
     )
     num_threads: int = field(
         default=0,
@@ -117,7 +110,11 @@ class NodeConfig:
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """Size and pictures of what the depth node publishes; all can be set while it runs."""
+    """Size and pictures of what the depth node publishes; all can be set while it runs.
+
+    Raises:
+        ConfigError: a number is outside its range.
+    """
 
     output_size: OutputSize = field(
         default="camera",
@@ -126,10 +123,20 @@ class OutputConfig:
     color_map: ColorMap = field(
         default="turbo", metadata={"description": "colours of ~/depth/image_color"}
     )
+    color_max_depth_m: float = field(
+        default=0.0,
+        metadata={
+            "description": "depth of the last colour, metres; 0: the checkpoint's largest",
+            "range": (0.0, 1e4),
+        },
+    )
     attention_map: str = field(
         default="",
         metadata={"description": "which map ~/attention shows; empty: the network's first"},
     )
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 def declare_config(node: Node, cls: type[T]) -> T:

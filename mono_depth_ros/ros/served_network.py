@@ -21,11 +21,11 @@ from mono_depth_ros.calibration import (
 )
 from mono_depth_ros.checkpoint import read_info
 from mono_depth_ros.cloud_filters import CloudConfig
-from mono_depth_ros.errors import CheckpointError, ConfigError, MonoDepthError
+from mono_depth_ros.errors import CheckpointError, ConfigError, DeviceError, MonoDepthError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.ros.background_loader import Arrival, BackgroundLoader
 from mono_depth_ros.ros.inputs import reliability_of
-from mono_depth_ros.ros.loading import Loaded, LoadPredictor, largest_color_m, load_calibrated
+from mono_depth_ros.ros.loading import Loaded, LoadPredictor, load_calibrated
 from mono_depth_ros.ros.outputs import Outputs
 from mono_depth_ros.ros.parameters import NodeConfig, OutputConfig
 
@@ -50,6 +50,7 @@ class ServedNetwork:
         outputs: publish what it answers; None likewise.
         trouble: what is wrong with it, for people; empty where nothing is.
         camera: of the last frame, as the network was given it.
+        refused: how many checkpoints could not be loaded while another one served.
         moving_to_cpu: whether its device failed and the CPU takes over, until it is released.
     """
 
@@ -73,6 +74,7 @@ class ServedNetwork:
         self.trouble = ""
         self.camera: Intrinsics | None = None
         self.moving_to_cpu = False
+        self.refused, self._last_refusal = 0, ""
         self._loader = BackgroundLoader(node, self._load, self._arrived)
         node.create_service(Trigger, "~/save_calibration", self._save_calibration)
         node.create_service(Trigger, "~/load_calibration", self._load_calibration)
@@ -81,14 +83,19 @@ class ServedNetwork:
         """Load the checkpoint and create the outputs.
 
         Raises:
-            MonoDepthError: see `load_calibrated` and `Outputs`.
+            MonoDepthError: see `load_calibrated` and `Outputs`; the device's only where the
+                parameter `on_device_error` does not say cpu.
         """
-        loaded = self._load(self.config.checkpoint)
+        try:
+            loaded = self._load(self.config.checkpoint)
+        except DeviceError as error:
+            if self.config.on_device_error != "cpu":
+                raise
+            self.moving_to_cpu = True
+            self._log.error(f"loading on the CPU instead: {error}")
+            loaded = self._load(self.config.checkpoint)
         qos = QoSProfile(depth=2, reliability=reliability_of(self.config.output_reliability))
-        color_m = largest_color_m(self.config, loaded.predictor)
-        self.outputs = Outputs(
-            self._node, qos, loaded.predictor, color_m, self._output, self._clouds
-        )
+        self.outputs = Outputs(self._node, qos, loaded.predictor, self._output, self._clouds)
         self._serve(loaded)
 
     def release(self) -> None:
@@ -109,15 +116,16 @@ class ServedNetwork:
         Raises:
             ConfigError: there is no such checkpoint.
         """
-        changed = config.checkpoint != self.config.checkpoint
-        if changed:
+        serving = self.loaded.checkpoint if self.loaded is not None else None
+        asked = config.checkpoint not in (self.config.checkpoint, serving)
+        if asked:
             try:
                 self._check(config.checkpoint)
             except CheckpointError as error:
                 raise ConfigError(str(error)) from error
         self.config = config
-        if changed and self.loaded is not None and config.checkpoint != self.loaded.checkpoint:
-            self._log.info(f"loading {config.checkpoint}; {self.loaded.checkpoint} serves until")
+        if asked and serving is not None:
+            self._log.info(f"loading {config.checkpoint}; {serving} serves until")
             self._loader.want(config.checkpoint)
 
     def set_inference(self, inference: InferenceConfig) -> None:
@@ -168,6 +176,9 @@ class ServedNetwork:
         }
         if self._loader.busy:
             found["loading"] = self.config.checkpoint
+        if self.refused:
+            found["refused checkpoints"] = str(self.refused)
+            found["last refusal"] = self._last_refusal
         if predictor.device.type == "cuda":
             import torch
 
@@ -198,19 +209,19 @@ class ServedNetwork:
         if arrival.loaded is not None:
             try:
                 arrival.loaded.set_inference(self.inference)
-                predictor = arrival.loaded.predictor
-                color_m = largest_color_m(self.config, predictor)
-                self.outputs.use(predictor, color_m, self._output, self._clouds)
+                self.outputs.use(arrival.loaded.predictor, self._output, self._clouds)
                 self._serve(arrival.loaded)
                 return
             except MonoDepthError as error:
                 problem = str(error)
-        if self.moving_to_cpu:
+        if self.moving_to_cpu and self.loaded.predictor.device.type != "cpu":
             self.trouble = f"the device failed, and the CPU cannot serve: {problem}"
             self._log.error(self.trouble)
             return
         kept = self.loaded.checkpoint
-        self._log.error(f"cannot serve with {arrival.wanted}, {kept} stays: {problem}")
+        self.refused += 1
+        self._last_refusal = f"cannot serve with {arrival.wanted}, {kept} stays: {problem}"
+        self._log.error(self._last_refusal)
         self._node.set_parameters([Parameter("checkpoint", value=kept)])
 
     def _load_calibration(

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 
 SERVED = "published"
+SERVED_EMPTY = "published without any depth"
+_SERVED = (SERVED, SERVED_EMPTY)
 
 
 class FrameTally:
@@ -47,7 +49,7 @@ class FrameTally:
             return
         with self._lock:
             self._counts[outcome] += frames
-            if outcome != SERVED:
+            if outcome not in _SERVED:
                 self.last_drop = outcome
 
     def drop(self, reason: str, text: str) -> None:
@@ -72,15 +74,25 @@ class FrameTally:
 
     @property
     def served(self) -> int:
-        """Frames whose depth was published."""
+        """Frames whose depth was published, NaN everywhere or not."""
         with self._lock:
-            return self._counts[SERVED]
+            return sum(self._counts[outcome] for outcome in _SERVED)
+
+    @property
+    def served_empty(self) -> int:
+        """Frames of these whose depth is NaN everywhere."""
+        with self._lock:
+            return self._counts[SERVED_EMPTY]
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Frames that were not served, by reason."""
+        return {why: count for why, count in self.counts.items() if why not in _SERVED}
 
     @property
     def dropped(self) -> int:
         """Frames that were not served, whatever the reason."""
-        with self._lock:
-            return sum(self._counts.values()) - self._counts[SERVED]
+        return sum(self.drops.values())
 
     def summary(self) -> str:
         """Return the counts as one line."""

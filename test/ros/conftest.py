@@ -37,6 +37,41 @@ def network_graph(domain_id):
     yield from _graph(domain_id)
 
 
+@pytest.fixture
+def bench(graph):
+    """Return a function that makes a `Bench`; the nodes are stopped at the end."""
+    from test_depth_node import Bench
+
+    benches = []
+
+    def make(*args, **parameters):
+        benches.append(Bench(graph, *args, **parameters))
+        return benches[-1]
+
+    yield make
+    for made in benches:
+        made.node.stop(15.0)
+
+
+@pytest.fixture
+def serving(bench):
+    """Return a bench that serves 1 m, its depth images and a function that sets parameters."""
+    from live_bench import Named
+    from rclpy.parameter import Parameter
+    from sensor_msgs.msg import Image
+
+    Named.go_on.clear()
+    b = bench(Named, checkpoint="one_1")
+    b.start()
+    depth = b.listen(Image, "depth/image")
+
+    def set_parameters(**values):
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        return b.node.set_parameters_atomically(parameters)
+
+    return b, depth, set_parameters
+
+
 def _graph(domain_id):
     import rclpy
     from rclpy.signals import SignalHandlerOptions

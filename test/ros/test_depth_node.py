@@ -76,19 +76,6 @@ class Bench:
         return self.node._state_machine.current_state[0]
 
 
-@pytest.fixture
-def bench(graph):
-    benches = []
-
-    def make(*args, **parameters):
-        benches.append(Bench(graph, *args, **parameters))
-        return benches[-1]
-
-    yield make
-    for made in benches:
-        made.node.stop(15.0)
-
-
 def test_all_outputs_agree_and_carry_the_images_header(bench):
     b = bench()
     b.start()

@@ -1,96 +1,26 @@
-"""What can change while the node serves: checkpoint, calibration, rate; and a device that fails."""
+"""What can change while the node serves: checkpoint, calibration, rate."""
 
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
+from live_bench import WAIT_S, Named, serve, statuses, values
 from rclpy.parameter import Parameter
-from ros_support import HEIGHT, WIDTH, RampPredictor, make_camera_info, make_image, stamp_ns
+from ros_support import HEIGHT, WIDTH, make_camera_info, make_image, stamp_ns
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
-from test_depth_node import BEST_EFFORT, Bench
+from test_depth_node import BEST_EFFORT
 
-from mono_depth_ros.calibration import load_calibration
-from mono_depth_ros.decoding import image_to_depth
-from mono_depth_ros.errors import CheckpointError
+from mono_depth_ros.calibration import CalibratedCamera, calibration_by_hand, load_calibration
+from mono_depth_ros.errors import CheckpointError, ConfigError
+from mono_depth_ros.predictor import InferenceConfig
 from mono_depth_ros.ros.background_loader import BackgroundLoader
+from mono_depth_ros.ros.loading import Loaded
 
 pytestmark = pytest.mark.ros
-
-WAIT_S = 15.0
-
-
-class Named(RampPredictor):
-    """Depth is 1 m times the number at the end of the checkpoint's name; `slow*` waits to load."""
-
-    go_on = threading.Event()
-
-    def __init__(self, checkpoint, config):
-        super().__init__(checkpoint, config)
-        if checkpoint.startswith("missing"):
-            raise CheckpointError(f"no checkpoint {checkpoint}; choose from one_1, two_2")
-        if checkpoint.startswith("slow"):
-            assert Named.go_on.wait(WAIT_S)
-        self.info = SimpleNamespace(**vars(RampPredictor.info), sha256="ab" * 32)
-        self.info.name = checkpoint
-        self.metres = float(checkpoint.rpartition("_")[2])
-
-    def __call__(self, rgb, camera):
-        self.calls += 1
-        return np.full(rgb.shape[:2], self.metres * self.config.depth_scale, np.float32)
-
-    def network_focal_px(self, camera):
-        return camera.fx
-
-    def calibrate(self, calibration):
-        self.config = calibration.applied_to(self.config, self.info)
-
-
-@pytest.fixture
-def bench(graph):
-    benches = []
-
-    def make(*args, **parameters):
-        benches.append(Bench(graph, *args, **parameters))
-        return benches[-1]
-
-    yield make
-    for made in benches:
-        made.node.stop(WAIT_S)
-
-
-@pytest.fixture
-def serving(bench):
-    """Return a bench that serves 1 m, its depth images and its answer to setting a parameter."""
-    Named.go_on.clear()
-    b = bench(Named, checkpoint="one_1")
-    b.start()
-    depth = b.listen(Image, "depth/image")
-
-    def set_parameters(**values):
-        parameters = [Parameter(name, value=value) for name, value in values.items()]
-        return b.node.set_parameters_atomically(parameters)
-
-    return b, depth, set_parameters
-
-
-def shown_m(message):
-    depth_m = image_to_depth(message)
-    assert depth_m.min() == depth_m.max()
-    return float(depth_m[0, 0])
-
-
-def serve(b, depth, stamp):
-    count = len(depth)
-    b.send(make_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), stamp))
-    b.graph.spin_until(lambda: len(depth) > count)
-    assert stamp_ns(depth[-1]) == stamp
-    return shown_m(depth[-1])
 
 
 class TestCheckpoint:
@@ -128,6 +58,25 @@ class TestCheckpoint:
         assert set_parameters(checkpoint="missing_5").successful
         b.graph.spin_until(lambda: b.node.get_parameter("checkpoint").value == "one_1")
         assert "one_1 stays: no checkpoint missing_5; choose from" in capfd.readouterr().err
+        assert serve(b, depth, 1) == 1.0
+        arrays = b.graph.listen(DiagnosticArray, "/diagnostics")
+        b.graph.spin_until(lambda: arrays)
+        network = values(statuses(arrays[-1])["network"])
+        assert network["refused checkpoints"] == "1" and "missing_5" in network["last refusal"]
+        assert network["checkpoint"] == "one_1"
+
+    def test_the_serving_one_may_be_named_again_though_its_file_is_gone(self, serving):
+        b, depth, set_parameters = serving
+        assert set_parameters(checkpoint="slow_3").successful
+
+        def gone(checkpoint):
+            raise CheckpointError(f"no file {checkpoint}")
+
+        b.node.network._check = gone
+        assert not set_parameters(checkpoint="two_2").successful
+        assert set_parameters(checkpoint="one_1").successful
+        Named.go_on.set()
+        b.graph.spin_until(lambda: not b.node.network._loader.busy)
         assert serve(b, depth, 1) == 1.0
 
     def test_a_real_name_is_checked_at_once(self, bench, light_checkpoint):
@@ -237,47 +186,26 @@ class TestCalibrationServices:
         assert serve(b, depth, 2) == 1.0
 
 
-def statuses(array):
-    return {status.name.rpartition(": ")[2]: status for status in array.status}
+def test_no_frame_sees_a_calibration_half_applied():
+    """The worker may read the settings at any time, so they are exchanged once."""
+    seen = []
 
+    class Watched(Named):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "config":
+                seen.append(value.depth_scale)
 
-def values(status):
-    return {pair.key: pair.value for pair in status.values}
-
-
-class TestDiagnostics:
-    def test_they_tell_what_happens(self, serving):
-        b, depth, _ = serving
-        arrays = b.graph.listen(DiagnosticArray, "/diagnostics")
-        serve(b, depth, 1)
-        bad = make_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 2)
-        bad.encoding = "h264"
-        b.send(bad)
-        count = len(arrays)
-        b.graph.spin_until(lambda: len(arrays) > count + 1)
-        found = statuses(arrays[-1])
-        frames, network = values(found["frames"]), values(found["network"])
-        assert (frames["received"], frames["served"], frames["dropped"]) == ("2", "1", "1")
-        assert frames["dropped: DecodingError"] == "1"
-        assert float(frames["network, median, ms"]) >= 0.0
-        assert network["checkpoint"] == "one_1" and network["device"] == "cpu"
-        assert network["calibration"] == "none" and network["depth scale"] == "1"
-        assert found["network"].level == DiagnosticStatus.OK
-        assert found["frames"].name.startswith("/depth_node: ")
-
-    def test_latency_of_every_frame_for_whoever_listens(self, serving):
-        b, depth, _ = serving
-        latency = b.graph.listen(DiagnosticArray, "/depth_node/latency")
-        b.graph.spin_until(lambda: b.node._diagnostics._latency.get_subscription_count())
-        serve(b, depth, 7)
-        b.graph.spin_until(lambda: latency)
-        (status,) = latency[0].status
-        assert stamp_ns(latency[0]) == 7
-        parts = {key: float(value) for key, value in values(status).items()}
-        assert set(parts) == {"wait_ms", "decode_ms", "predict_ms", "publish_ms", "age_ms"}
-        assert all(parts[name] >= 0.0 for name in parts)
-        # Its stamp is 7 ns after 1970.
-        assert parts["age_ms"] > 1e9
+    predictor = Watched("one_1", InferenceConfig(depth_scale=1.0))
+    camera = CalibratedCamera(80.0, WIDTH, HEIGHT, 80.0)
+    for scale in (2.0, 3.0):
+        fitted = calibration_by_hand(predictor.info, camera, scale, 0.0)
+        loaded = Loaded("one_1", predictor, None)
+        loaded.set_calibration(fitted, InferenceConfig())
+    assert seen == [1.0, 2.0, 3.0]
+    with pytest.raises(ConfigError, match="set besides a calibration file"):
+        loaded.set_calibration(fitted, InferenceConfig(depth_scale=5.0))
+    assert seen == [1.0, 2.0, 3.0] and loaded.calibration is fitted
 
 
 class TestRate:
@@ -291,54 +219,6 @@ class TestRate:
         assert set_parameters(max_rate_hz=0.0).successful
         assert serve(b, depth, 5) == 1.0
         assert not set_parameters(max_rate_hz=-1.0).successful
-
-
-class OnGpu(Named):
-    """Runs out of memory unless it is on the CPU."""
-
-    def __init__(self, checkpoint, config):
-        super().__init__(checkpoint, config)
-        self.device = torch.device("cpu" if config.device == "cpu" else "cuda")
-
-    def __call__(self, rgb, camera):
-        if self.device.type == "cuda":
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().__call__(rgb, camera)
-
-
-class TestDeviceErrors:
-    @pytest.fixture(autouse=True)
-    def no_gpu_is_asked(self, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2**21)
-        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-
-    def test_the_node_stops_and_says_so(self, bench, capfd):
-        b = bench(OnGpu, checkpoint="one_1")
-        b.start()
-        b.listen(Image, "depth/image")
-        arrays = b.graph.listen(DiagnosticArray, "/diagnostics")
-        b.send(make_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 1))
-        b.graph.spin_until(lambda: b.image.get_subscription_count() == 0)
-        assert b.count("device error") == 1
-        assert "the node deactivates" in capfd.readouterr().err
-        count = len(arrays)
-        b.graph.spin_until(lambda: len(arrays) > count)
-        network = statuses(arrays[-1])["network"]
-        assert network.level == DiagnosticStatus.ERROR and "device failed" in network.message
-        assert values(network)["GPU memory, MB"] == "2"
-
-    def test_the_cpu_takes_over_if_it_may(self, bench):
-        b = bench(OnGpu, checkpoint="one_1", on_device_error="cpu")
-        b.start()
-        depth = b.listen(Image, "depth/image")
-        arrays = b.graph.listen(DiagnosticArray, "/diagnostics")
-        b.send(make_image(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 1))
-        b.graph.spin_until(lambda: b.node.network.loaded.predictor.device.type == "cpu")
-        assert serve(b, depth, 2) == 1.0
-        b.graph.spin_until(
-            lambda: arrays and values(statuses(arrays[-1])["network"])["device"] == "cpu"
-        )
-        assert "serving on the CPU" in statuses(arrays[-1])["network"].message
 
 
 def test_every_frame_is_counted_once_under_overload(bench):
@@ -359,8 +239,10 @@ def test_every_frame_is_counted_once_under_overload(bench):
         publisher.publish(make_image(rgb, stamp))
         b.graph.spin_for(0.005)
     tally = b.node.tally
-    b.graph.spin_until(lambda: tally.received == tally.served + tally.dropped)
+    b.graph.spin_until(lambda: depth and stamp_ns(depth[-1]) == 60)
     assert b.node.trigger_deactivate().value == 97
     assert tally.received == tally.served + tally.dropped
     assert tally.dropped == sum(n for why, n in tally.counts.items() if why != "published")
     assert tally.served >= len(depth) > 1 and b.count("replaced by a newer frame") > 10
+    stamps = [stamp_ns(message) for message in depth]
+    assert stamps == sorted(set(stamps))

@@ -276,5 +276,8 @@ def test_the_colours_can_be_changed(bench):
     # 254 steps over 10 m from white, index 1, to black, 255.
     np.testing.assert_allclose(grey[..., 0], 254 - 254 * RED, atol=0.51)
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
+    assert change(b, color_max_depth_m=20.0).successful
+    np.testing.assert_allclose(image_to_rgb(rgb_of(3))[..., 0], 254 - 127 * RED, atol=0.51)
+    assert not change(b, color_max_depth_m=-1.0).successful
     refused = change(b, color_map="rainbow")
     assert not refused.successful and "choose from turbo" in refused.reason

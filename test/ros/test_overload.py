@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from live_bench import values
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from ros_support import make_camera_info, make_image, random_rgb, stamp_ns
 from sensor_msgs.msg import CameraInfo, Image
 from test_depth_node import BEST_EFFORT
-from test_live_changes import values
 from test_processes import INPUTS, NODE
 
 from mono_depth_ros.checkpoint import CheckpointInfo, save_checkpoint

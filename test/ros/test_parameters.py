@@ -53,9 +53,9 @@ def test_every_parameter_has_a_description(node_with, config):
 
 
 def test_overrides_fill_the_config(node_with):
-    node = node_with(checkpoint="a.safetensors", num_threads=3, color_max_depth_m=20.0)
+    node = node_with(checkpoint="a.safetensors", num_threads=3, max_rate_hz=20.0)
     config = declare_config(node, NodeConfig)
-    assert (config.checkpoint, config.num_threads, config.color_max_depth_m) == (
+    assert (config.checkpoint, config.num_threads, config.max_rate_hz) == (
         "a.safetensors",
         3,
         20.0,
@@ -68,8 +68,8 @@ def test_descriptors_carry_ranges_choices_and_read_only(node_with):
     threads = node.describe_parameter("num_threads")
     assert (threads.integer_range[0].from_value, threads.integer_range[0].to_value) == (0, 1024)
     assert threads.read_only
-    depth = node.describe_parameter("color_max_depth_m").floating_point_range[0]
-    assert (depth.from_value, depth.to_value) == (0.0, 1e4)
+    rate = node.describe_parameter("max_rate_hz").floating_point_range[0]
+    assert (rate.from_value, rate.to_value) == (0.0, 1e4)
     assert "compressed" in node.describe_parameter("image_transport").additional_constraints
 
 
@@ -78,7 +78,7 @@ def test_descriptors_carry_ranges_choices_and_read_only(node_with):
     [
         ({"num_threads": -1}, "num_threads is -1.*from 0 to 1024"),
         ({"num_threads": "two"}, "num_threads is 'two'.*integer"),
-        ({"color_max_depth_m": 5}, "color_max_depth_m is 5.*double"),
+        ({"max_rate_hz": 5}, "max_rate_hz is 5.*double"),
         ({"image_transport": "h264"}, "h264.*choose from auto, raw, compressed"),
         ({"autostart": "yes"}, "autostart is 'yes'.*bool"),
     ],

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from live_bench import values
 from ros_support import make_camera_info, make_image, random_rgb
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from test_depth_node import BEST_EFFORT
-from test_live_changes import values
 from test_processes import INPUTS, NODE
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
