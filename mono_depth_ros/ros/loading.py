@@ -26,11 +26,13 @@ class Loaded:
         checkpoint: as it was asked for.
         predictor: warm.
         calibration: that is in its settings; None where there is none.
+        calibration_file: where that came from; empty where there is none.
     """
 
     checkpoint: str
     predictor: DepthPredictor
-    calibration: CalibrationFile | None
+    calibration: CalibrationFile | None = None
+    calibration_file: str = ""
 
     def set_inference(self, inference: InferenceConfig) -> None:
         """Give the predictor other settings, with the calibration put into them.
@@ -43,14 +45,17 @@ class Loaded:
             fitted.applied_to(inference, self.predictor.info) if fitted else inference
         )
 
-    def set_calibration(self, calibration: CalibrationFile, inference: InferenceConfig) -> None:
-        """Put another calibration into settings that have none.
+    def set_calibration(self, path: str, inference: InferenceConfig) -> CalibrationFile:
+        """Put the calibration of a file into settings that have none; return it.
 
         Raises:
-            ConfigError: it is for other weights, or the settings have a scale or shift.
+            ConfigError: the file is unreadable or for other weights, or the settings have a scale
+                or shift.
         """
+        calibration = load_calibration(path)
         self.predictor.calibrate(calibration, inference)
-        self.calibration = calibration
+        self.calibration, self.calibration_file = calibration, path
+        return calibration
 
 
 def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: InferenceConfig) -> Loaded:
@@ -68,11 +73,11 @@ def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: Inferenc
     # whenever one of them is displaced.
     all_but_one = max((os.cpu_count() or 1) - 1, 1)
     torch.set_num_threads(config.num_threads or all_but_one)
-    calibration = load_calibration(config.calibration_file) if config.calibration_file else None
     try:
         predictor = load(config.checkpoint, inference)
-        if calibration is not None:
-            predictor.calibrate(calibration)
+        loaded = Loaded(config.checkpoint, predictor)
+        if config.calibration_file:
+            loaded.set_calibration(config.calibration_file, inference)
         predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)
     except RuntimeError as error:
         if not is_device_error(error):
@@ -80,4 +85,4 @@ def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: Inferenc
         raise DeviceError(
             f"the device failed while {config.checkpoint} was loaded: {error}"
         ) from error
-    return Loaded(config.checkpoint, predictor, calibration)
+    return loaded

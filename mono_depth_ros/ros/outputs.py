@@ -139,13 +139,18 @@ class Outputs:
             predictor, output, _colorizer(predictor, output), clouds, _ego_mask(predictor, clouds)
         )
         products = {name: _PRODUCT_TOPICS[name] for name in predictor.product_names}
+        # rclpy activates the publishers that exist when the node becomes active.
+        active = any(publisher.is_activated for publisher in self._publishers.values())
         for key, (message_type, topic) in {**_TOPICS, **products}.items():
             if key not in self._publishers:
                 full_name = self._node.resolve_topic_name(topic)
                 explain = explain_subscriptions(full_name, self._node.get_logger().warning)
-                self._publishers[key] = self._node.create_lifecycle_publisher(
+                publisher = self._node.create_lifecycle_publisher(
                     message_type, topic, self._qos, event_callbacks=explain
                 )
+                if active:
+                    publisher.on_activate(None)
+                self._publishers[key] = publisher
         self._settings = settings
 
     def set_output(self, config: OutputConfig) -> None:

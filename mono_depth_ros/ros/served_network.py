@@ -16,7 +16,6 @@ from mono_depth_ros.calibration import (
     CalibratedCamera,
     CalibrationFile,
     calibration_by_hand,
-    load_calibration,
     save_calibration,
 )
 from mono_depth_ros.checkpoint import read_info
@@ -170,7 +169,7 @@ class ServedNetwork:
             "network": predictor.info.network,
             "device": str(predictor.device),
             "calibration": (
-                f"{calibration.method}, {self.config.calibration_file}" if calibration else "none"
+                f"{calibration.method}, {self.loaded.calibration_file}" if calibration else "none"
             ),
             "depth scale": f"{predictor.config.depth_scale:g}",
         }
@@ -194,7 +193,7 @@ class ServedNetwork:
         self.loaded = loaded
         self.trouble = "the device failed; serving on the CPU" if self.moving_to_cpu else ""
         predictor = loaded.predictor
-        fitted = f", calibration {self.config.calibration_file}" if loaded.calibration else ""
+        fitted = f", calibration {loaded.calibration_file}" if loaded.calibration_file else ""
         self._log.info(
             f"loaded {loaded.checkpoint} ({predictor.info.network}) on {predictor.device}{fitted}"
         )
@@ -228,11 +227,11 @@ class ServedNetwork:
         self, _request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         try:
-            calibration = load_calibration(self._calibration_path())
-            self._require_loaded().set_calibration(calibration, self.inference)
+            path = str(self._calibration_path())
+            calibration = self._require_loaded().set_calibration(path, self.inference)
             response.success = True
             response.message = (
-                f"{self.config.calibration_file}: scale {calibration.depth_scale:g}, shift "
+                f"{path}: scale {calibration.depth_scale:g}, shift "
                 f"{calibration.inverse_depth_shift_per_m:g} 1/m"
             )
         except MonoDepthError as error:

@@ -14,7 +14,12 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 from test_depth_node import BEST_EFFORT
 
-from mono_depth_ros.calibration import CalibratedCamera, calibration_by_hand, load_calibration
+from mono_depth_ros.calibration import (
+    CalibratedCamera,
+    calibration_by_hand,
+    load_calibration,
+    save_calibration,
+)
 from mono_depth_ros.errors import CheckpointError, ConfigError
 from mono_depth_ros.predictor import InferenceConfig
 from mono_depth_ros.ros.background_loader import BackgroundLoader
@@ -186,7 +191,7 @@ class TestCalibrationServices:
         assert serve(b, depth, 2) == 1.0
 
 
-def test_no_frame_sees_a_calibration_half_applied():
+def test_no_frame_sees_a_calibration_half_applied(tmp_path):
     """The worker may read the settings at any time, so they are exchanged once."""
     seen = []
 
@@ -198,14 +203,14 @@ def test_no_frame_sees_a_calibration_half_applied():
 
     predictor = Watched("one_1", InferenceConfig(depth_scale=1.0))
     camera = CalibratedCamera(80.0, WIDTH, HEIGHT, 80.0)
+    loaded, path = Loaded("one_1", predictor), tmp_path / "scale.yaml"
     for scale in (2.0, 3.0):
-        fitted = calibration_by_hand(predictor.info, camera, scale, 0.0)
-        loaded = Loaded("one_1", predictor, None)
-        loaded.set_calibration(fitted, InferenceConfig())
+        save_calibration(path, calibration_by_hand(predictor.info, camera, scale, 0.0))
+        loaded.set_calibration(str(path), InferenceConfig())
     assert seen == [1.0, 2.0, 3.0]
     with pytest.raises(ConfigError, match="set besides a calibration file"):
-        loaded.set_calibration(fitted, InferenceConfig(depth_scale=5.0))
-    assert seen == [1.0, 2.0, 3.0] and loaded.calibration is fitted
+        loaded.set_calibration(str(path), InferenceConfig(depth_scale=5.0))
+    assert seen == [1.0, 2.0, 3.0] and loaded.calibration.depth_scale == 3.0
 
 
 class TestRate:

@@ -265,6 +265,19 @@ def test_at_network_size_all_outputs_and_camera_info_shrink_together(bench):
     assert (depth[1].height, info[1].height, info[1].k[0]) == (2 * HEIGHT, 2 * HEIGHT, 160.0)
 
 
+def test_topics_that_another_network_adds_are_published_at_once(bench):
+    def load(checkpoint, config):
+        return (load_known if checkpoint == "known" else load_depth_only)(checkpoint, config)
+
+    b = bench(load, checkpoint="depth_only")
+    b.start()
+    assert not [p for p in b.node.publishers if p.topic_name == "/depth_node/confidence"]
+    assert change(b, checkpoint="known").successful
+    b.graph.spin_until(lambda: b.node.network.loaded.checkpoint == "known")
+    confidence = b.listen(Image, "confidence")
+    np.testing.assert_allclose(values_of(next_of(b, confidence, RGB, 1)), GREEN, atol=1e-6)
+
+
 def test_the_colours_can_be_changed(bench):
     b = bench()
     b.start()
