@@ -27,6 +27,7 @@ from mono_depth_ros.ros.parameters import (
     declare_config,
     follow_all_changes,
 )
+from mono_depth_ros.ros.rate_limit import RateLimit
 from mono_depth_ros.ros.served_network import ServedNetwork
 from mono_depth_ros.ros.tally import SERVED, SERVED_EMPTY, FrameTally
 from mono_depth_ros.ros.worker import NewestItemWorker
@@ -80,7 +81,7 @@ class DepthNode(LifecycleNode):
         self._views: CameraViews | None = None
         self._last_input: tuple[type, int, int] | None = None
         self._inputs: Inputs | None = None
-        self._served_s = -float("inf")
+        self._limit = RateLimit()
 
     @property
     def config(self) -> NodeConfig:
@@ -192,10 +193,8 @@ class DepthNode(LifecycleNode):
         plan = outputs.plan()
         if not plan.wanted:
             return "nobody subscribed"
-        most_hz = self.config.max_rate_hz
-        if most_hz and taken_s - self._served_s < 1.0 / most_hz:
+        if not self._limit.passes(taken_s, self.config.max_rate_hz):
             return "above max_rate_hz"
-        self._served_s = taken_s
         self._views.device = plan.settings.predictor.device
         view = self._views.of(image.header, self._inputs.topic_of(image))
         compressed = isinstance(image, CompressedImage)

@@ -63,7 +63,7 @@ class Diagnostics:
         self._times: deque[FrameTimes] = deque(maxlen=_REMEMBERED)
         self._array = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._latency = node.create_publisher(DiagnosticArray, "~/latency", 10)
-        self._seen = (0, 0, 0, time.monotonic())
+        self._seen = (0, 0, 0), time.monotonic()
         self.state = "unconfigured"
         # Simulated time may stand still, which is when people look at diagnostics.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -93,27 +93,24 @@ class Diagnostics:
         self._node.destroy_timer(self._timer)
 
     def _frames(self) -> DiagnosticStatus:
-        received, served, empty = (
-            self._tally.received,
-            self._tally.served,
-            self._tally.served_empty,
-        )
-        now_s = time.monotonic()
-        before_received, before_served, before_empty, before_s = self._seen
+        tally, now_s = self._tally, time.monotonic()
+        counts = tally.received, tally.served, tally.served_empty
+        before, before_s = self._seen
         if now_s - before_s < PERIOD_S / 2:
             elapsed_s = math.inf
         else:
             elapsed_s = now_s - before_s
-            self._seen = received, served, empty, now_s
+            self._seen = counts, now_s
+        received, served, empty = (new - old for new, old in zip(counts, before, strict=True))
         values = {
-            "received": str(received),
-            "served": str(served),
-            "served without any depth": str(empty),
-            "dropped": str(self._tally.dropped),
-            "images per second": f"{(received - before_received) / elapsed_s:.1f}",
-            "depths per second": f"{(served - before_served) / elapsed_s:.1f}",
+            "received": str(tally.received),
+            "served": str(tally.served),
+            "served without any depth": str(tally.served_empty),
+            "dropped": str(tally.dropped),
+            "images per second": f"{received / elapsed_s:.1f}",
+            "depths per second": f"{served / elapsed_s:.1f}",
         }
-        values |= {f"dropped: {why}": str(count) for why, count in self._tally.drops.items()}
+        values |= {f"dropped: {why}": str(count) for why, count in tally.drops.items()}
         times = list(self._times)
         if times:
             age_ms = 1e3 * np.array([found.age_s for found in times])
@@ -121,9 +118,7 @@ class Diagnostics:
             values["age, 95th percentile, ms"] = f"{np.percentile(age_ms, 95):.1f}"
             predict_ms = 1e3 * np.median([found.predict_s for found in times])
             values["network, median, ms"] = f"{predict_ms:.1f}"
-        level, message = self._judge(
-            received - before_received, served - before_served, empty - before_empty
-        )
+        level, message = self._judge(received, served, empty)
         return _status(f"{self._name}: frames", level, message, values)
 
     def _judge(self, received: int, served: int, empty: int) -> tuple[bytes, str]:

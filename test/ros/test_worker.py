@@ -2,6 +2,10 @@
 
 import threading
 
+import numpy as np
+import pytest
+
+from mono_depth_ros.ros.rate_limit import RateLimit
 from mono_depth_ros.ros.tally import FrameTally
 from mono_depth_ros.ros.worker import NewestItemWorker
 
@@ -94,3 +98,23 @@ def test_tally_logs_again_after_the_period():
     tally.drop("a", "x")
     tally.drop("a", "x")
     assert len(lines) == 2 and "2 so far" in lines[1]
+
+
+@pytest.mark.parametrize(("most_hz", "passed"), [(0.0, 300), (10.0, 100), (7.0, 70), (60.0, 300)])
+def test_a_limit_holds_on_average_though_images_are_not_punctual(most_hz, passed):
+    """Ten seconds of a camera of 30 Hz, each image up to 2 ms early or late."""
+    came_s = np.arange(300) / 30 + np.random.default_rng(0).uniform(-0.002, 0.002, 300)
+    limit = RateLimit()
+    taken_s = [now_s for now_s in came_s if limit.passes(now_s, most_hz)]
+    assert abs(len(taken_s) - passed) <= 1
+    # Never more than one above the limit in any second.
+    if most_hz:
+        ends = np.searchsorted(taken_s, np.array(taken_s) + 1.0)
+        assert (ends - np.arange(len(taken_s))).max() <= most_hz + 1
+
+
+def test_a_new_limit_holds_at_once():
+    limit = RateLimit()
+    assert limit.passes(0.0, 0.01) and not limit.passes(5.0, 0.01)
+    assert limit.passes(5.0, 1.0) and not limit.passes(5.9, 1.0)
+    assert limit.passes(5.9, 0.0) and limit.passes(5.9, 0.0)
