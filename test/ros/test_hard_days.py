@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from live_bench import Named, statuses, values
@@ -34,14 +34,14 @@ SECOND_NS = 10**9
 BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 HEIGHT_4K, WIDTH_4K = 2160, 3840
 
-# A node whose checkpoints are numbers, and whose slow ones never load.
-NAMED_NODE = f"""
+# A node with another predictor.
+PROGRAM = """
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from live_bench import Named
+sys.path.insert(0, {folder!r})
+from {module} import {name}
 from mono_depth_ros.ros.depth_process import main
 
-main(load_predictor=Named)
+main(load_predictor={name})
 """
 
 
@@ -165,6 +165,41 @@ def test_clocks_that_jump_bursts_and_4k(network_graph, start_process, light_chec
     assert code == 0 and "Traceback" not in node.output, node.output
 
 
+def write_program(folder, module, name):
+    """Write the program of a node with the predictor `name`; return its path."""
+    path = folder / "node.py"
+    path.write_text(PROGRAM.format(folder=str(Path(__file__).parent), module=module, name=name))
+    return path
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("policy", ["cpu", "stop"])
+def test_a_gpu_that_fails(network_graph, start_process, tmp_path, policy):
+    script = write_program(tmp_path, "test_node_health", "OnGpu")
+    settings = ("-p", "checkpoint:=one_1", "-p", f"on_device_error:={policy}")
+    node = start_process(script, "--ros-args", *settings, *INPUTS)
+    field = Field(network_graph)
+    network_graph.spin_until(field.image.get_subscription_count, timeout_s=START_S)
+    if policy == "cpu":
+        field.serve(1)
+    else:
+        end_s = time.monotonic() + START_S
+        while field.image.get_subscription_count():
+            assert time.monotonic() < end_s, node.output
+            field.send(1)
+            network_graph.spin_for(0.2)
+    label = field.call(GetState, "get_state", GetState.Request()).current_state.label
+    assert label == ("active" if policy == "cpu" else "inactive")
+    field.frames()
+    network = statuses(field.diagnostics[-1])["network"]
+    assert network.level == DiagnosticStatus.ERROR
+    expected = "the device failed" + ("; serving on the CPU" if policy == "cpu" else "")
+    assert network.message == expected
+    assert int(values(statuses(field.diagnostics[-1])["frames"])["dropped: device error"]) >= 1
+    code, _ = node.stop(signal.SIGINT)
+    assert code == 0 and "Traceback" not in node.output, node.output
+
+
 def without_a_tensor(checkpoint, path):
     """Write a checkpoint whose card is fine and one of whose tensors is missing."""
     with safe_open(checkpoint, "pt") as file:
@@ -221,8 +256,7 @@ def test_a_checkpoint_is_exchanged_and_a_scale_kept_by_a_users_calls(
     ],
 )
 def test_a_process_ends_in_every_state(network_graph, start_process, tmp_path, state):
-    script = tmp_path / "named_node.py"
-    script.write_text(NAMED_NODE)
+    script = write_program(tmp_path, "live_bench", "Named")
     autostart = str(state in ("loading another checkpoint", "finalized")).lower()
     node = start_process(
         script, "--ros-args", "-p", "checkpoint:=one_1", "-p", f"autostart:={autostart}", *INPUTS
