@@ -29,11 +29,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "extract": "images and LiDAR depth of a bag as training data",
         "process": "write a bag with depth, camera_info and point cloud, original stamps",
         "play": "replay a bag onto the ROS graph",
+        "doctor": "look for what keeps depth from coming: ROS, DDS, QoS, cameras, GPU, checkpoint",
         "record": "record topics of the ROS graph into a bag",
         "world": "write a bag or a training set of the procedural world",
         "models": "list networks and shipped checkpoints",
         "benchmark": "frame rates on this computer: bare predictor and node over DDS",
-        "doctor": "what may keep depth from coming: ROS, DDS, topics, GPU, checkpoint",
         "demo": "run the whole chain: world, node over DDS, recording, score, report",
     }
 )
