@@ -1,11 +1,29 @@
-"""What a network says of an image."""
+"""What a network is asked about an image, and what it says of it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from mono_depth_ros.geometry import Intrinsics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """One image of a batch.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, RGB.
+        camera: intrinsics of that image; None leaves the focal correction out.
+        products: wanted beside depth, of confidence, attention, semantics.
+    """
+
+    rgb: npt.NDArray[np.uint8]
+    camera: Intrinsics | None
+    products: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

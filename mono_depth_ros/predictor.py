@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from mono_depth_ros.device import resolve_device
 from mono_depth_ros.errors import ConfigError, ShapeError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
-from mono_depth_ros.prediction import Prediction
+from mono_depth_ros.prediction import Prediction, Question
 from mono_depth_ros.preprocessing import (
     Letterbox,
     OutputSize,
@@ -159,7 +159,6 @@ class DepthPredictor:
         """Return `depth_m` of `predict`."""
         return self.predict(rgb, camera).depth_m
 
-    @torch.inference_mode()
     def predict(
         self,
         rgb: npt.NDArray[np.uint8],
@@ -181,28 +180,76 @@ class DepthPredictor:
         Raises:
             ShapeError: the image is not (H, W, 3) uint8, or the camera has another size.
         """
-        if rgb.ndim != 3:
-            raise ShapeError(f"image is {rgb.shape}; pass (H, W, 3) uint8 RGB")
+        return self.predict_batch([Question(rgb, camera, products)], size)[0]
+
+    @torch.inference_mode()
+    def predict_batch(
+        self, questions: Sequence[Question], size: OutputSize = "camera"
+    ) -> list[Prediction]:
+        """Predict the depth of several images, of any sizes and cameras, in one run of the network.
+
+        Args:
+            questions: one per image; see `predict`.
+            size: of all answers, likewise.
+
+        Returns:
+            One answer per question, in that order, as `predict` would give it one by one.
+
+        Raises:
+            ShapeError: an image is not (H, W, 3) uint8, or its camera has another size.
+        """
+        if not questions:
+            return []
         # Read once: the node may replace the settings while this runs.
         config = self.config
-        letterbox = self._letterbox(rgb.shape[0], rgb.shape[1])
-        scale = config.depth_scale * self._focal_ratio(letterbox, camera)
-        tensor = image_to_tensor(letterbox.image_to_target(rgb)).to(self.device)
-        if wanted := [name for name in self.product_names if name in products]:
-            answers = self._network.products(tensor)
-        else:
-            answers = {"depth_m": self._network(tensor)}
+        letterboxes, scales, tensors = [], [], []
+        for question in questions:
+            if question.rgb.ndim != 3:
+                raise ShapeError(f"image is {question.rgb.shape}; pass (H, W, 3) uint8 RGB")
+            letterbox = self._letterbox(question.rgb.shape[0], question.rgb.shape[1])
+            letterboxes.append(letterbox if size == "camera" else letterbox.unscaled())
+            scales.append(config.depth_scale * self._focal_ratio(letterbox, question.camera))
+            tensors.append(image_to_tensor(letterbox.image_to_target(question.rgb)))
+        image = (tensors[0] if len(tensors) == 1 else torch.cat(tensors)).to(self.device)
+        wanted = [
+            [name for name in self.product_names if name in question.products]
+            for question in questions
+        ]
+        answers = (
+            self._network.products(image) if any(wanted) else {"depth_m": self._network(image)}
+        )
+        return [
+            self._answer(
+                {name: answers[name][i : i + 1] for name in ("depth_m", *wanted[i])},
+                scales[i],
+                letterboxes[i],
+                config,
+            )
+            for i in range(len(questions))
+        ]
+
+    def _answer(
+        self,
+        answers: Mapping[str, Tensor],
+        scale: float,
+        onto: Letterbox,
+        config: InferenceConfig,
+    ) -> Prediction:
+        """Return the network's answers for one image, (1, C, h, w) each, on that image's pixels."""
         depth = answers["depth_m"][0, 0].mul(scale).cpu().numpy()
         depth[~np.isfinite(depth)] = np.nan
-        onto = letterbox if size == "camera" else letterbox.unscaled()
         depth_m = onto.to_source(depth, config.upsampling)
         # After enlarging, as it was fitted: NaN and a bend do not mix into neighbours.
         shift = DepthCalibration(inverse_depth_shift_per_m=config.inverse_depth_shift_per_m)
         depth_m = _drop_out_of_range(np.asarray(shift.apply(depth_m), np.float32), config)
         return Prediction(
             depth_m,
-            class_names=self.class_names if "semantics" in wanted else (),
-            **{name: _on_source(name, answers[name], onto) for name in wanted},
+            class_names=self.class_names if "semantics" in answers else (),
+            **{
+                name: _on_source(name, answer, onto)
+                for name, answer in answers.items()
+                if name != "depth_m"
+            },
         )
 
     def warm_up(self, height: int, width: int) -> None:
