@@ -28,7 +28,8 @@ def data_files() -> list[tuple[str, list[str]]]:
     folders[share].append("package.xml")
     # ros2 run and ros2 launch look in lib/<package>, where only colcon puts console_scripts.
     folders[f"lib/{NAME}"] = [
-        f"scripts/{name}" for name in ("depth_node", "evaluator_node", "mono_depth")
+        f"scripts/{name}"
+        for name in ("depth_node", "multi_depth_node", "evaluator_node", "mono_depth")
     ]
     # A bare launch/* would also match launch/__pycache__.
     for path in sorted((ROOT / "launch").glob("*.launch.*")):
@@ -58,6 +59,7 @@ setup(
     entry_points={
         "console_scripts": [
             "depth_node = mono_depth_ros.ros.depth_process:main",
+            "multi_depth_node = mono_depth_ros.ros.multi_depth_node:main",
             "evaluator_node = mono_depth_ros.ros.evaluator_node:main",
             "mono_depth = mono_depth_ros.cli.main:main",
         ]

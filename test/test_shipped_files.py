@@ -23,6 +23,7 @@ CONFIG_FILES = sorted(path for path in (ROOT / "config").rglob("*") if path.is_f
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.py"))
 EXECUTABLES = {
     "depth_node": "mono_depth_ros.ros.depth_process",
+    "multi_depth_node": "mono_depth_ros.ros.multi_depth_node",
     "evaluator_node": "mono_depth_ros.ros.evaluator_node",
     "mono_depth": "mono_depth_ros.cli.main",
 }

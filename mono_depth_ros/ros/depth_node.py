@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ from mono_depth_ros.ros.parameters import (
 )
 from mono_depth_ros.ros.rate_limit import RateLimit
 from mono_depth_ros.ros.served_network import ServedNetwork
-from mono_depth_ros.ros.tally import SERVED, SERVED_EMPTY, FrameTally
+from mono_depth_ros.ros.tally import EMPTY_DEPTH, SERVED, SERVED_EMPTY, FrameTally
 from mono_depth_ros.ros.worker import NewestItemWorker
 
 
@@ -54,15 +55,20 @@ class DepthNode(LifecycleNode):
         ConfigError: a parameter has a wrong type or value, or looks misspelt.
     """
 
+    NAME = "depth_node"
+
     def __init__(self, load_predictor: LoadPredictor | None = None, **node_arguments: Any) -> None:
         # PyTorch needs seconds to import; only what builds a node pays for it.
         from mono_depth_ros.predictor import InferenceConfig
 
-        super().__init__("depth_node", **node_arguments)
+        super().__init__(self.NAME, **node_arguments)
         self.tally = FrameTally(self.get_logger().warning)
         classes = (NodeConfig, InferenceConfig, OutputConfig, CloudConfig)
         config, inference, output, clouds = (declare_config(self, cls) for cls in classes)
-        self.network = ServedNetwork(self, load_predictor, config, inference, output, clouds)
+        more, make_outputs = self._declare_more()
+        self.network = ServedNetwork(
+            self, load_predictor, config, inference, output, clouds, make_outputs
+        )
         followed = [
             (config, self.network.set_config),
             (inference, self.network.set_inference),
@@ -70,7 +76,8 @@ class DepthNode(LifecycleNode):
             (clouds, self.network.set_clouds),
         ]
         follow_all_changes(self, followed)
-        for name in check_overrides(self, [item.name for cls in classes for item in fields(cls)]):
+        known = [item.name for cls in (*classes, *more) for item in fields(cls)]
+        for name in check_overrides(self, known):
             self.get_logger().warning(
                 f"parameter {name} is given but this node has none of that name; ignored"
             )
@@ -118,14 +125,7 @@ class DepthNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
         result = super().on_activate(state)
-        device = self.network.loaded.predictor.device
-        self._views = CameraViews(self.config.rectified, device, self.get_logger().info)
-        self._worker = NewestItemWorker(
-            self._process, lambda: self._camera_info is not None, "depth_worker"
-        )
-        self._worker.start()
-        self._inputs = Inputs(self, self.config, self._on_image, self._on_camera_info)
-        topics = ", ".join(self._inputs.image_topics)
+        topics = ", ".join(self._start_input())
         self.get_logger().info(f"active, waiting for images on {topics}")
         self._diagnostics.state = "active"
         return result
@@ -150,6 +150,21 @@ class DepthNode(LifecycleNode):
         """Free everything and become unconfigured again."""
         self._release()
         return super().on_error(state)
+
+    def _declare_more(self) -> tuple[tuple[type, ...], Callable[..., Outputs]]:
+        """Declare parameters of a subclass; return their configs and what makes its outputs."""
+        return (), Outputs
+
+    def _start_input(self) -> list[str]:
+        """Start the worker and subscribe; return the topics that images are expected on."""
+        device = self.network.loaded.predictor.device
+        self._views = CameraViews(self.config.rectified, device, self.get_logger().info)
+        self._worker = NewestItemWorker(
+            self._process, lambda: self._camera_info is not None, "depth_worker"
+        )
+        self._worker.start()
+        self._inputs = Inputs(self, self.config, self._on_image, self._on_camera_info)
+        return self._inputs.image_topics
 
     def _on_camera_info(self, info: CameraInfo) -> None:
         self._views.add(info)
@@ -214,11 +229,7 @@ class DepthNode(LifecycleNode):
         self._diagnostics.served(times, image.header)
         if published.has_depth:
             return SERVED
-        self.tally.warn(
-            SERVED_EMPTY,
-            "depth of this frame is NaN everywhere: the network's answer is not finite, or nothing "
-            "lies between min_depth_m and max_depth_m",
-        )
+        self.tally.warn(SERVED_EMPTY, EMPTY_DEPTH)
         return SERVED_EMPTY
 
     def _is_other_transport_of_last(self, image: ImageMessage) -> bool:

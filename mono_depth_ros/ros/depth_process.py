@@ -26,9 +26,13 @@ _STOP_TIMEOUT_S = 1.0
 _SPIN_PERIOD_S = 0.2
 
 
-def main(args: list[str] | None = None, load_predictor: LoadPredictor | None = None) -> NoReturn:
+def main(
+    args: list[str] | None = None,
+    load_predictor: LoadPredictor | None = None,
+    node_class: type[DepthNode] = DepthNode,
+) -> NoReturn:
     """Run the node and end the process with the exit code of `run_node`."""
-    code = run_node(args, load_predictor)
+    code = run_node(args, load_predictor, node_class)
     sys.stdout.flush()
     sys.stderr.flush()
     # Python needs up to seconds to take PyTorch apart, and crashes when a thread still runs it.
@@ -36,13 +40,16 @@ def main(args: list[str] | None = None, load_predictor: LoadPredictor | None = N
 
 
 def run_node(
-    args: list[str] | None = None, load_predictor: LoadPredictor | None = None
+    args: list[str] | None = None,
+    load_predictor: LoadPredictor | None = None,
+    node_class: type[DepthNode] = DepthNode,
 ) -> Literal[0, 1]:
     """Run the node until SIGINT or SIGTERM.
 
     Args:
         args: ROS arguments; those of the process by default.
         load_predictor: see `DepthNode`.
+        node_class: of the node.
 
     Returns:
         0 after a signal, 1 when the node cannot start; the reason is logged.
@@ -55,7 +62,7 @@ def run_node(
         # What PyTorch's import left behind lives on, so no collection (0.3 s) need visit it.
         gc.freeze()
         use_large_message_profile()
-        node = _start_rclpy(args, load_predictor)
+        node = _start_rclpy(args, load_predictor, node_class)
         if node.config.autostart and not node.start():
             return 1
         _spin(node)
@@ -67,7 +74,7 @@ def run_node(
         if not isinstance(error.__cause__, KeyboardInterrupt):
             raise
     except MonoDepthError as error:
-        get_logger("depth_node").fatal(str(error))
+        get_logger(node_class.NAME).fatal(str(error))
         return 1
     finally:
         ignore_signals()
@@ -84,10 +91,12 @@ def run_node(
     return 0
 
 
-def _start_rclpy(args: list[str] | None, load_predictor: LoadPredictor | None) -> DepthNode:
+def _start_rclpy(
+    args: list[str] | None, load_predictor: LoadPredictor | None, node_class: type[DepthNode]
+) -> DepthNode:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        return DepthNode(load_predictor)
+        return node_class(load_predictor)
     except (RuntimeError, NameValidationException) as error:
         # A missing parameters file, a bad `-p` or namespace.
         raise ConfigError(f"ROS refuses the arguments of this node: {error}") from error

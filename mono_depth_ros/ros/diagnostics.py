@@ -50,19 +50,24 @@ class Diagnostics:
         node: publishes; its fully qualified name is that of the statuses.
         tally: of the frames.
         network: returns (what is wrong with the network or "", what else is to be told of it).
+        camera: name of the only one whose frames these are; empty: of all.
 
     Attributes:
         state: of the node's life cycle.
     """
 
     def __init__(
-        self, node: Node, tally: FrameTally, network: Callable[[], tuple[str, Mapping[str, str]]]
+        self,
+        node: Node,
+        tally: FrameTally,
+        network: Callable[[], tuple[str, Mapping[str, str]]],
+        camera: str = "",
     ) -> None:
         self._node, self._tally, self._network_facts = node, tally, network
-        self._name = node.get_fully_qualified_name()
+        self._name = "/".join(filter(None, (node.get_fully_qualified_name(), camera)))
         self._times: deque[FrameTimes] = deque(maxlen=_REMEMBERED)
         self._array = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._latency = node.create_publisher(DiagnosticArray, "~/latency", 10)
+        self._latency = node.create_publisher(DiagnosticArray, f"{self._name}/latency", 10)
         self._seen = (0, 0, 0), time.monotonic()
         self.state = "unconfigured"
         # Simulated time may stand still, which is when people look at diagnostics.

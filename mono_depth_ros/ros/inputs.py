@@ -24,6 +24,7 @@ class Inputs:
         config: transport and reliability.
         on_image: called with every image.
         on_camera_info: called with every camera_info.
+        prefix: of the topics' names, `front/` for those of a camera called front.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class Inputs:
         config: NodeConfig,
         on_image: Callable[[ImageMessage], Any],
         on_camera_info: Callable[[CameraInfo], Any],
+        prefix: str = "",
     ) -> None:
         self._node, self._on_image, self._on_camera_info = node, on_image, on_camera_info
+        self._prefix = prefix
         self._subscriptions: dict[str, Any] = {}
         qos = QoSProfile(
             depth=1,
@@ -58,7 +61,7 @@ class Inputs:
     def topic_of(self, image: ImageMessage) -> str:
         """Return the resolved name of the topic that an image came on."""
         compressed = isinstance(image, CompressedImage)
-        return self._node.resolve_topic_name("image/compressed" if compressed else "image")
+        return self._resolved("image/compressed" if compressed else "image")
 
     def hear_latched_camera_info(self) -> str:
         """Subscribe to a camera_info that was sent before; return the topic's name.
@@ -66,7 +69,7 @@ class Inputs:
         Only where one is: a driver that keeps nothing for late subscribers would warn of this
         subscription in its log.
         """
-        topic = self._node.resolve_topic_name("camera_info")
+        topic = self._resolved("camera_info")
         key = "latched_camera_info"
         if key not in self._subscriptions and has_latched_publisher(self._node, topic):
             qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -85,13 +88,14 @@ class Inputs:
         log = self._node.get_logger().warning
         self._subscriptions[key] = self._node.create_subscription(
             kind,
-            topic,
+            f"{self._prefix}{topic}",
             callback,
             qos,
-            event_callbacks=explain_publishers(
-                self._node.resolve_topic_name(topic), log, "image_reliability"
-            ),
+            event_callbacks=explain_publishers(self._resolved(topic), log, "image_reliability"),
         )
+
+    def _resolved(self, topic: str) -> str:
+        return self._node.resolve_topic_name(f"{self._prefix}{topic}")
 
     def _on_raw_image(self, image: Image) -> None:
         compressed = self._subscriptions.pop("compressed", None)

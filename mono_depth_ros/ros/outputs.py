@@ -19,6 +19,7 @@ from mono_depth_ros.coloring import DepthColorizer
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.masks import EgoMask, resize_mask
+from mono_depth_ros.prediction import Question
 from mono_depth_ros.ros.camera_view import CameraView
 from mono_depth_ros.ros.encoding import (
     CloudEncoder,
@@ -37,18 +38,19 @@ if TYPE_CHECKING:
     from mono_depth_ros.prediction import Prediction
     from mono_depth_ros.predictor import DepthPredictor
 
+# Below the node's own name.
 _TOPICS = {
-    "depth": (Image, "~/depth/image"),
-    "depth_mm": (Image, "~/depth/image_mm"),
-    "color": (Image, "~/depth/image_color"),
-    "camera_info": (CameraInfo, "~/depth/camera_info"),
-    "points": (PointCloud2, "~/points"),
+    "depth": (Image, "depth/image"),
+    "depth_mm": (Image, "depth/image_mm"),
+    "color": (Image, "depth/image_color"),
+    "camera_info": (CameraInfo, "depth/camera_info"),
+    "points": (PointCloud2, "points"),
 }
 # Only of networks that answer this: `predictor.product_names`.
 _PRODUCT_TOPICS = {
-    "confidence": (Image, "~/confidence"),
-    "semantics": (Image, "~/semantics"),
-    "attention": (Image, "~/attention"),
+    "confidence": (Image, "confidence"),
+    "semantics": (Image, "semantics"),
+    "attention": (Image, "attention"),
 }
 
 
@@ -77,6 +79,23 @@ class Plan:
     settings: _Settings
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TakenFrame:
+    """A decoded image on its way.
+
+    Attributes:
+        plan: what is to be published of it.
+        view: of it.
+        header: of it.
+        question: to be answered by the predictor; None where only camera_info is wanted.
+    """
+
+    plan: Plan
+    view: CameraView
+    header: Header
+    question: Question | None
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """What came of one frame.
@@ -102,6 +121,7 @@ class Outputs:
         node: creates the publishers.
         qos: of all topics.
         predictor, output, clouds: see `use`.
+        prefix: of the topics' names, `front/` for those of a camera called front.
 
     Raises:
         ConfigError: this network cannot do what a configuration asks for.
@@ -114,8 +134,9 @@ class Outputs:
         predictor: DepthPredictor,
         output: OutputConfig,
         clouds: CloudConfig,
+        prefix: str = "",
     ) -> None:
-        self._node, self._qos = node, qos
+        self._node, self._qos, self._prefix = node, qos, prefix
         self._publishers: dict[str, Any] = {}
         self._cloud_encoder: CloudEncoder | None = None
         self._cloud_key: Any = None
@@ -143,6 +164,7 @@ class Outputs:
         active = any(publisher.is_activated for publisher in self._publishers.values())
         for key, (message_type, topic) in {**_TOPICS, **products}.items():
             if key not in self._publishers:
+                topic = f"~/{self._prefix}{topic}"
                 full_name = self._node.resolve_topic_name(topic)
                 explain = explain_subscriptions(full_name, self._node.get_logger().warning)
                 publisher = self._node.create_lifecycle_publisher(
@@ -200,26 +222,52 @@ class Outputs:
             MonoDepthError: the image cannot be used. Of a cloud that cannot be made, everything
                 else is published before.
         """
-        wanted, settings = plan.wanted, plan.settings
+        began_s = time.perf_counter()
+        frame = self.take(plan, view, decode, header)
+        decoded_s = predicted_s = time.perf_counter()
+        prediction = None
+        if (asked := frame.question) is not None:
+            settings = plan.settings
+            prediction = settings.predictor.predict(
+                asked.rgb, asked.camera, asked.products, settings.output.output_size
+            )
+            predicted_s = time.perf_counter()
+        has_depth = self.give(frame, prediction)
+        published_s = time.perf_counter()
+        return Published(
+            has_depth, decoded_s - began_s, predicted_s - decoded_s, published_s - predicted_s
+        )
+
+    def take(
+        self, plan: Plan, view: CameraView, decode: Callable[[], ColorArray], header: Header
+    ) -> TakenFrame:
+        """Decode an image, if more than its camera_info is wanted; see `publish`."""
+        question = None
+        if plan.wanted != {"camera_info"}:
+            rgb = view.picture(decode())
+            question = Question(rgb, view.camera, _products(plan.wanted, plan.settings))
+        return TakenFrame(plan, view, header, question)
+
+    def give(self, frame: TakenFrame, prediction: Prediction | None) -> bool:
+        """Publish what is wanted of a frame, with the answer to its question; see `publish`.
+
+        Returns:
+            False where depth was computed and is NaN everywhere.
+        """
+        plan, view, settings = frame.plan, frame.view, frame.plan.settings
         predictor = settings.predictor
         resizes = settings.output.output_size == "network"
         camera = predictor.network_camera(view.camera) if resizes else view.camera
         has_depth = True
-        began_s = decoded_s = predicted_s = time.perf_counter()
-        if wanted != {"camera_info"}:
-            rgb = view.picture(decode())
-            decoded_s = time.perf_counter()
-            prediction = predictor.predict(
-                rgb, view.camera, _products(wanted, settings), settings.output.output_size
-            )
-            predicted_s = time.perf_counter()
+        if prediction is not None:
             depth_m = np.ascontiguousarray(prediction.depth_m, np.float32)
             view.hide_unseen(depth_m)
             has_depth = not bool(np.isnan(depth_m).all())
-            self._publish_images(plan, depth_m, prediction, header)
-        if "camera_info" in wanted:
-            self._publish("camera_info", view.camera_info(header, camera))
-        if "points" in wanted:
+            self._publish_images(plan, depth_m, prediction, frame.header)
+        if "camera_info" in plan.wanted:
+            self._publish("camera_info", view.camera_info(frame.header, camera))
+        if "points" in plan.wanted:
+            rgb = frame.question.rgb
             picture = predictor.network_picture(rgb) if resizes else rgb
             encoder = self._cloud_encoder_of(view, camera, settings)
             largest_m = (
@@ -228,13 +276,11 @@ class Outputs:
                 else math.inf
             )
             cloud = encoder.encode(
-                depth_m, picture, header, prediction.confidence, prediction.semantics, largest_m
-            )
+                depth_m, picture, frame.header, prediction.confidence, prediction.semantics,
+                largest_m,
+            )  # fmt: skip
             self._publish("points", cloud)
-        published_s = time.perf_counter()
-        return Published(
-            has_depth, decoded_s - began_s, predicted_s - decoded_s, published_s - predicted_s
-        )
+        return has_depth
 
     def close(self) -> None:
         """Destroy the publishers."""

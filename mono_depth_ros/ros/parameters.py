@@ -28,6 +28,7 @@ Reliability = Literal["best_effort", "reliable"]
 OutputSize = Literal["camera", "network"]
 
 _ROS_TYPES = {
+    tuple[str, ...]: Parameter.Type.STRING_ARRAY,
     bool: Parameter.Type.BOOL,
     int: Parameter.Type.INTEGER,
     float: Parameter.Type.DOUBLE,
@@ -244,7 +245,8 @@ def _declare(node: Node, item: Any, hint: Any) -> Any:
                 FloatingPointRange(from_value=float(low), to_value=float(high))
             ]
     try:
-        return node.declare_parameter(item.name, item.default, descriptor).value
+        default = list(item.default) if isinstance(item.default, tuple) else item.default
+        return node.declare_parameter(item.name, default, descriptor).value
     except ParameterException as error:
         given = node._parameter_overrides.get(item.name)
         raise ConfigError(

@@ -43,6 +43,7 @@ class ServedNetwork:
             ~/save_calibration and ~/load_calibration (std_srvs/Trigger).
         load_predictor: opens a checkpoint; None for DepthPredictor.load.
         config, inference, output, clouds: as the parameters are.
+        make_outputs: called as `Outputs` is, where there are others.
 
     Attributes:
         loaded: what serves; None where nothing is loaded.
@@ -61,10 +62,11 @@ class ServedNetwork:
         inference: InferenceConfig,
         output: OutputConfig,
         clouds: CloudConfig,
+        make_outputs: Callable[..., Outputs] = Outputs,
     ) -> None:
         from mono_depth_ros.predictor import DepthPredictor
 
-        self._node, self._log = node, node.get_logger()
+        self._node, self._log, self._make_outputs = node, node.get_logger(), make_outputs
         self._load_predictor = load_predictor or DepthPredictor.load
         self._check: Callable[[str], Any] = read_info if load_predictor is None else str
         self.config, self.inference, self._output, self._clouds = config, inference, output, clouds
@@ -94,7 +96,9 @@ class ServedNetwork:
             self._log.error(f"loading on the CPU instead: {error}")
             loaded = self._load(self.config.checkpoint)
         qos = QoSProfile(depth=2, reliability=reliability_of(self.config.output_reliability))
-        self.outputs = Outputs(self._node, qos, loaded.predictor, self._output, self._clouds)
+        self.outputs = self._make_outputs(
+            self._node, qos, loaded.predictor, self._output, self._clouds
+        )
         self._serve(loaded)
 
     def release(self) -> None:

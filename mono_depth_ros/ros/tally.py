@@ -10,6 +10,10 @@ from collections.abc import Callable
 SERVED = "published"
 SERVED_EMPTY = "published without any depth"
 _SERVED = (SERVED, SERVED_EMPTY)
+EMPTY_DEPTH = (
+    "depth of this frame is NaN everywhere: the network's answer is not finite, or nothing lies "
+    "between min_depth_m and max_depth_m"
+)
 
 
 class FrameTally:

@@ -18,7 +18,7 @@ def quiet(monkeypatch):
 
 
 def starting_with(monkeypatch, error: BaseException) -> None:
-    def start(args, load_predictor):
+    def start(args, load_predictor, node_class):
         raise error
 
     monkeypatch.setattr(depth_process, "_start_rclpy", start)
