@@ -161,14 +161,16 @@ def sibling(topic: str, name: str) -> str:
     return f"{parent}{slash}{name}"
 
 
-def refuse_unknown_arguments(context: LaunchContext) -> None:
+def refuse_unknown_arguments(
+    context: LaunchContext, file: str = __file__, arguments: list = ARGUMENTS
+) -> None:
     """Refuse misspelt arguments, which launch would pass over silently.
 
-    Only when this file is the one on the command line: an including file may have others.
+    Only when `file` is the one on the command line: an including file may have others.
     """
-    if not any(Path(word).name == Path(__file__).name for word in sys.argv):
+    if not any(Path(word).name == Path(file).name for word in sys.argv):
         return
-    known = [argument.name for argument in ARGUMENTS]
+    known = [argument.name for argument in arguments]
     given = [word.partition(":=")[0] for word in context.argv if ":=" in word]
     unknown = [name for name in given if name not in known]
     if unknown:
