@@ -85,13 +85,14 @@ class Inputs:
     def _subscribe(
         self, key: str, kind: Any, topic: str, callback: Callable[[Any], Any], qos: QoSProfile
     ) -> None:
-        log = self._node.get_logger().warning
         self._subscriptions[key] = self._node.create_subscription(
             kind,
             f"{self._prefix}{topic}",
             callback,
             qos,
-            event_callbacks=explain_publishers(self._resolved(topic), log, "image_reliability"),
+            event_callbacks=explain_publishers(
+                self._node, self._resolved(topic), "image_reliability"
+            ),
         )
 
     def _resolved(self, topic: str) -> str:

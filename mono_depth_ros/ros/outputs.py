@@ -166,7 +166,7 @@ class Outputs:
             if key not in self._publishers:
                 topic = f"~/{self._prefix}{topic}"
                 full_name = self._node.resolve_topic_name(topic)
-                explain = explain_subscriptions(full_name, self._node.get_logger().warning)
+                explain = explain_subscriptions(self._node, full_name)
                 publisher = self._node.create_lifecycle_publisher(
                     message_type, topic, self._qos, event_callbacks=explain
                 )

@@ -30,6 +30,15 @@ def spin_until_logged(graph, capfd, text):
     graph.spin_until(logged)
 
 
+def test_who_it_is_is_told(graph, capfd):
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    graph.node.create_publisher(Image, "image", best_effort)
+    graph.node.create_publisher(Image, "elsewhere", best_effort)
+    node = active_node(graph, image_reliability="reliable")
+    spin_until_logged(graph, capfd, f"(this is {graph.node.get_fully_qualified_name()})")
+    assert node.stop(15.0)
+
+
 def test_a_camera_that_is_not_reliable(graph, capfd):
     node = active_node(graph, image_reliability="reliable")
     graph.node.create_publisher(
