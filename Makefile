@@ -8,11 +8,11 @@ BIN := $(VENV)/bin
 ifneq ($(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),)
 ROS := sourced
 OTHER_ROS := wheels
-REQUIREMENTS := requirements.txt requirements-dev.txt requirements-sourced-ros.txt
+REQUIREMENTS := requirements.txt requirements-dev.txt requirements-backends.txt requirements-sourced-ros.txt
 else
 ROS := wheels
 OTHER_ROS := sourced
-REQUIREMENTS := requirements.txt requirements-dev.txt requirements-ros.txt
+REQUIREMENTS := requirements.txt requirements-dev.txt requirements-backends.txt requirements-ros.txt
 endif
 # OPEN3D=1 adds the optional viewer.
 ifneq ($(OPEN3D),)

@@ -41,5 +41,9 @@ class DeviceError(MonoDepthError):
     """The requested compute device does not exist on this computer, or has failed."""
 
 
+class BackendError(MonoDepthError):
+    """A backend or its precision does not run here, or its answers differ from PyTorch's."""
+
+
 class TrainingError(MonoDepthError):
     """A training run cannot go on: it learns nothing any more."""

@@ -1,0 +1,129 @@
+"""Networks as ONNX graphs, in float32 and in int8."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mono_depth_ros.backends.base import require_package
+from mono_depth_ros.models.base import DepthNetwork, ImageSize
+
+IMAGE, FOCAL, DEPTH = "image", "focal_px", "depth_m"
+_OPSET = 17
+
+# Matrix products are a small share of the work; in int8 they cost accuracy (attention weights are
+# probabilities over thousands of pixels), and ONNX Runtime runs some of them in float32 only.
+_NOT_QUANTISED = ("MatMul", "Gemm")
+
+
+# The exporter that traces: the newer one needs two packages more. Releases of PyTorch before 2.5
+# have no other, and no such argument.
+_export: Callable[..., Any] = torch.onnx.export
+if "dynamo" in inspect.signature(torch.onnx.export).parameters:
+    _export = functools.partial(_export, dynamo=False)
+
+
+class _Graph(nn.Module):
+    """A network from uint8 image to metres, as plain tensors."""
+
+    def __init__(self, network: DepthNetwork, products: bool, training_focal_px: float | None):
+        super().__init__()
+        self.network, self.products = network, products
+        self.training_focal_px = training_focal_px
+
+    def forward(self, image: Tensor, focal_px: Tensor | None = None) -> tuple[Tensor, ...]:
+        """(1, h, w, 3) uint8 and fx (1,) → the answers, each (1, C, h, w)."""
+        scaled = image.permute(0, 3, 1, 2).float() * (1 / 255)
+        network = self.network
+        answers = network.products(scaled) if self.products else {DEPTH: network(scaled)}
+        if focal_px is not None and self.training_focal_px is not None:
+            answers[DEPTH] = answers[DEPTH] * (focal_px / self.training_focal_px)
+        return tuple(answers[name] for name in answer_names(self.network, self.products))
+
+
+def answer_names(network: DepthNetwork, products: bool) -> tuple[str, ...]:
+    """Return the outputs of a graph in order, `depth_m` first."""
+    return (DEPTH, *(network.product_names if products else ()))
+
+
+def network_graph(
+    network: DepthNetwork,
+    size: ImageSize,
+    products: bool = False,
+    training_focal_px: float | None = None,
+) -> bytes:
+    """Return a network as an ONNX file in memory, for one image size.
+
+    Args:
+        network: in eval mode; it is left as it is.
+        size: of the image.
+        products: also answer the network's products.
+        training_focal_px: with it the graph has a second input, `focal_px` (1,) float32, fx of the
+            image, by which depth is corrected; without it depth is the network's.
+
+    Returns:
+        A graph from `image` (1, h, w, 3) uint8 RGB to `depth_m` (1, 1, h, w) float32 and products.
+    """
+    image = torch.zeros((1, size.height, size.width, 3), dtype=torch.uint8)
+    names, inputs = [IMAGE], [image]
+    if training_focal_px is not None:
+        names.append(FOCAL)
+        inputs.append(torch.full((1,), training_focal_px))
+    on_cpu = network if network.image_mean.device.type == "cpu" else copy.deepcopy(network).cpu()
+    file = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        # That sizes become constants is intended.
+        warnings.simplefilter("ignore")
+        _export(
+            _Graph(on_cpu, products, training_focal_px).eval(),
+            tuple(inputs),
+            file,
+            input_names=names,
+            output_names=list(answer_names(network, products)),
+            opset_version=_OPSET,
+        )
+    return file.getvalue()
+
+
+def quantised_graph(graph: bytes, pictures: Sequence[npt.NDArray[np.uint8]]) -> bytes:
+    """Return an ONNX graph with convolutions in int8, scales fixed by what they answer on pictures.
+
+    Args:
+        graph: of `network_graph`.
+        pictures: (h, w, 3) uint8 of its size; some dozens of what the camera will see.
+
+    Raises:
+        ConfigError: onnx or nncf is not installed.
+    """
+    onnx = require_package("onnx", "int8")
+    nncf = require_package("nncf", "int8")
+    nncf.set_log_level(logging.ERROR)
+    model = onnx.load_from_string(graph)
+    constant = {
+        value.name: np.ones(1, np.float32) for value in model.graph.input if value.name != IMAGE
+    }
+
+    def inputs(rgb: npt.NDArray[np.uint8]) -> dict[str, Any]:
+        return {IMAGE: rgb[np.newaxis], **constant}
+
+    present = {node.op_type for node in model.graph.node}
+    ignored = [kind for kind in _NOT_QUANTISED if kind in present]
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(pictures, inputs),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(pictures),
+        ignored_scope=nncf.IgnoredScope(types=ignored) if ignored else None,
+    )
+    return quantised.SerializeToString()

@@ -1,0 +1,65 @@
+"""OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mono_depth_ros.backends.base import Answers, GraphBackend, Precision, require_package
+from mono_depth_ros.errors import BackendError
+
+
+class OpenVino(GraphBackend):
+    """Runs ONNX graphs with OpenVINO.
+
+    Args:
+        graph, product_names: see `GraphBackend`.
+        precision: float32; bfloat16 on processors that have it; int8 where the graph is quantised.
+
+    Raises:
+        ConfigError: openvino is not installed.
+        BackendError: this processor has no bfloat16.
+    """
+
+    def __init__(
+        self,
+        graph: Callable[[bool], bytes],
+        product_names: Sequence[str],
+        precision: Precision,
+    ) -> None:
+        self._core = require_package("openvino", "backend openvino").Core()
+        abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bfloat16" and "BF16" not in abilities:
+            raise BackendError(
+                "this processor has no bfloat16 arithmetic (AVX512-BF16 or AMX); choose precision "
+                "int8 or float32"
+            )
+        # Must be said: left alone, OpenVINO takes bfloat16 wherever there is AMX.
+        self._hint = "bf16" if precision == "bfloat16" else "f32"
+        super().__init__(graph, product_names)
+
+    def _compile(
+        self, graph: bytes, names: Sequence[str]
+    ) -> Callable[[npt.NDArray[np.uint8]], Answers]:
+        compiled = self._core.compile_model(
+            self._core.read_model(graph),
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": self._hint,
+                "PERFORMANCE_HINT": "LATENCY",
+                "NUM_STREAMS": 1,
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                # A pinned thread waits whenever another program holds its core.
+                "ENABLE_CPU_PINNING": False,
+            },
+        )
+        request = compiled.create_infer_request()
+
+        def run(image: npt.NDArray[np.uint8]) -> Answers:
+            answers = request.infer([image], share_inputs=True)
+            return {name: answers[index][0].copy() for index, name in enumerate(names)}
+
+        return run
