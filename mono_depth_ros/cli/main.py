@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "record": "record topics of the ROS graph into a bag",
         "world": "write a bag or a training set of the procedural world",
         "models": "list networks and shipped checkpoints",
+        "export": "a checkpoint as an ONNX file, checked against PyTorch",
         "benchmark": "frame rates on this computer: bare predictor and node over DDS",
         "demo": "run the whole chain: world, node over DDS, recording, score, report",
     }
