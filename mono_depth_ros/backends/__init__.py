@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mono_depth_ros.backends.base import Answers, Backend, BackendName, Precision
+from mono_depth_ros.backends.base import (
+    Answers,
+    Backend,
+    BackendName,
+    Precision,
+    require_package,
+)
 from mono_depth_ros.backends.self_test import require_same_answers
 from mono_depth_ros.backends.torch_eager import TorchEager
 from mono_depth_ros.errors import BackendError
@@ -22,6 +28,7 @@ __all__ = [
     "BackendName",
     "Precision",
     "make_backend",
+    "require_available",
     "require_supported",
 ]
 
@@ -55,6 +62,25 @@ def require_supported(backend: BackendName, precision: Precision, device: torch.
         raise BackendError(
             f"backend {backend} on {device.type} offers {', '.join(offered)}, not {precision}"
         )
+
+
+def require_available(backend: BackendName, precision: Precision, device: torch.device) -> None:
+    """Check all that can be checked before a network is compiled, which may take a minute.
+
+    Raises:
+        BackendError: the backend does not offer this precision on this device or this processor.
+        ConfigError: an optional package is not installed.
+    """
+    require_supported(backend, precision, device)
+    if backend in ("onnxruntime", "openvino"):
+        require_package(backend, f"backend {backend}")
+    if precision == "int8":
+        for package in ("onnx", "nncf"):
+            require_package(package, "int8")
+    if backend == "openvino":
+        from mono_depth_ros.backends.openvino import require_ability
+
+        require_ability(precision)
 
 
 def make_backend(

@@ -7,6 +7,7 @@ import functools
 import inspect
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,6 +33,10 @@ _NOT_QUANTISED = ("MatMul", "Gemm")
 _export: Callable[..., Any] = torch.onnx.export
 if "dynamo" in inspect.signature(torch.onnx.export).parameters:
     _export = functools.partial(_export, dynamo=False)
+
+
+# PyTorch exports one network at a time; a node prepares them in threads.
+_EXPORTING = threading.Lock()
 
 
 class _Graph(nn.Module):
@@ -82,7 +87,7 @@ def network_graph(
         inputs.append(torch.full((1,), training_focal_px))
     on_cpu = network if network.image_mean.device.type == "cpu" else copy.deepcopy(network).cpu()
     file = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
+    with _EXPORTING, torch.no_grad(), warnings.catch_warnings():
         # That sizes become constants is intended.
         warnings.simplefilter("ignore")
         _export(

@@ -12,6 +12,22 @@ from mono_depth_ros.backends.base import Answers, GraphBackend, Precision, requi
 from mono_depth_ros.errors import BackendError
 
 
+def require_ability(precision: Precision) -> None:
+    """Check that this processor computes in a precision.
+
+    Raises:
+        ConfigError: openvino is not installed.
+        BackendError: it is bfloat16, which this processor does not have.
+    """
+    core = require_package("openvino", "backend openvino").Core()
+    abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bfloat16" and "BF16" not in abilities:
+        raise BackendError(
+            "this processor has no bfloat16 arithmetic (AVX512-BF16 or AMX); choose precision "
+            "int8 or float32"
+        )
+
+
 class OpenVino(GraphBackend):
     """Runs ONNX graphs with OpenVINO.
 
@@ -30,13 +46,8 @@ class OpenVino(GraphBackend):
         product_names: Sequence[str],
         precision: Precision,
     ) -> None:
+        require_ability(precision)
         self._core = require_package("openvino", "backend openvino").Core()
-        abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bfloat16" and "BF16" not in abilities:
-            raise BackendError(
-                "this processor has no bfloat16 arithmetic (AVX512-BF16 or AMX); choose precision "
-                "int8 or float32"
-            )
         # Must be said: left alone, OpenVINO takes bfloat16 wherever there is AMX.
         self._hint = "bf16" if precision == "bfloat16" else "f32"
         super().__init__(graph, product_names)

@@ -67,7 +67,8 @@ class TorchCompiled(Backend):
                     program(self._image)
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # Another thread may serve with PyTorch meanwhile, which must not end the capture.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 answers = program(self._image)
         return graph, answers
 

@@ -27,12 +27,14 @@ class Loaded:
         predictor: warm.
         calibration: that is in its settings; None where there is none.
         calibration_file: where that came from; empty where there is none.
+        execution: backend and precision, see `execution_of`.
     """
 
     checkpoint: str
     predictor: DepthPredictor
     calibration: CalibrationFile | None = None
     calibration_file: str = ""
+    execution: str = ""
 
     def set_inference(self, inference: InferenceConfig) -> None:
         """Give the predictor other settings, with the calibration put into them.
@@ -58,11 +60,16 @@ class Loaded:
         return calibration
 
 
+def execution_of(inference: InferenceConfig) -> str:
+    """Return backend and precision as people read them."""
+    return f"{inference.backend}, {inference.precision}"
+
+
 def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: InferenceConfig) -> Loaded:
     """Load checkpoint and calibration, and run the network once on a black image.
 
     Raises:
-        CheckpointError: see `DepthPredictor.load`.
+        CheckpointError, BackendError: see `DepthPredictor.load`.
         DeviceError: likewise, or the device is lost or out of memory.
         ConfigError: the calibration is unreadable, for other weights, or meets a depth_scale or
             shift that is set as well.
@@ -75,7 +82,7 @@ def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: Inferenc
     torch.set_num_threads(config.num_threads or all_but_one)
     try:
         predictor = load(config.checkpoint, inference)
-        loaded = Loaded(config.checkpoint, predictor)
+        loaded = Loaded(config.checkpoint, predictor, execution=execution_of(inference))
         if config.calibration_file:
             loaded.set_calibration(config.calibration_file, inference)
         predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)

@@ -24,7 +24,7 @@ from mono_depth_ros.errors import CheckpointError, ConfigError, DeviceError, Mon
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.ros.background_loader import Arrival, BackgroundLoader
 from mono_depth_ros.ros.inputs import reliability_of
-from mono_depth_ros.ros.loading import Loaded, LoadPredictor, load_calibrated
+from mono_depth_ros.ros.loading import Loaded, LoadPredictor, execution_of, load_calibrated
 from mono_depth_ros.ros.outputs import Outputs
 from mono_depth_ros.ros.parameters import NodeConfig, OutputConfig
 
@@ -83,23 +83,32 @@ class ServedNetwork:
     def load(self) -> None:
         """Load the checkpoint and create the outputs.
 
+        Backends that compile the network take a while. Until they are ready, PyTorch serves.
+
         Raises:
-            MonoDepthError: see `load_calibrated` and `Outputs`; the device's only where the
-                parameter `on_device_error` does not say cpu.
+            MonoDepthError: see `load_calibrated`, `require_available` and `Outputs`; the device's
+                only where the parameter `on_device_error` does not say cpu.
         """
         try:
-            loaded = self._load(self.config.checkpoint)
+            loaded = self._load_first()
         except DeviceError as error:
             if self.config.on_device_error != "cpu":
                 raise
             self.moving_to_cpu = True
             self._log.error(f"loading on the CPU instead: {error}")
-            loaded = self._load(self.config.checkpoint)
+            loaded = self._load_first()
         qos = QoSProfile(depth=2, reliability=reliability_of(self.config.output_reliability))
         self.outputs = self._make_outputs(
             self._node, qos, loaded.predictor, self._output, self._clouds
         )
         self._serve(loaded)
+        asked = self._inference_to_load()
+        if asked.backend != "torch":
+            self._log.info(
+                f"preparing {execution_of(asked)}, which may take a minute; PyTorch serves until "
+                "then"
+            )
+            self._loader.want(self.config.checkpoint)
 
     def release(self) -> None:
         """Free the network, its memory and the outputs."""
@@ -119,15 +128,18 @@ class ServedNetwork:
         Raises:
             ConfigError: there is no such checkpoint.
         """
+        changed = config.checkpoint != self.config.checkpoint
         serving = self.loaded.checkpoint if self.loaded is not None else None
-        asked = config.checkpoint not in (self.config.checkpoint, serving)
-        if asked:
+        if changed and config.checkpoint != serving:
             try:
                 self._check(config.checkpoint)
             except CheckpointError as error:
                 raise ConfigError(str(error)) from error
         self.config = config
-        if asked and serving is not None:
+        if self.loaded is None or not changed:
+            return
+        execution = execution_of(self._inference_to_load())
+        if (config.checkpoint, execution) != (serving, self.loaded.execution):
             self._log.info(f"loading {config.checkpoint}; {serving} serves until")
             self._loader.want(config.checkpoint)
 
@@ -172,13 +184,15 @@ class ServedNetwork:
             "checkpoint": self.loaded.checkpoint,
             "network": predictor.info.network,
             "device": str(predictor.device),
+            "backend": self.loaded.execution,
             "calibration": (
                 f"{calibration.method}, {self.loaded.calibration_file}" if calibration else "none"
             ),
             "depth scale": f"{predictor.config.depth_scale:g}",
         }
         if self._loader.busy:
-            found["loading"] = self.config.checkpoint
+            execution = execution_of(self._inference_to_load())
+            found["loading"] = f"{self.config.checkpoint} ({execution})"
         if self.refused:
             found["refused checkpoints"] = str(self.refused)
             found["last refusal"] = self._last_refusal
@@ -190,8 +204,29 @@ class ServedNetwork:
 
     def _load(self, checkpoint: str) -> Loaded:
         config = replace(self.config, checkpoint=checkpoint)
-        device = "cpu" if self.moving_to_cpu else self.inference.device
-        return load_calibrated(self._load_predictor, config, replace(self.inference, device=device))
+        return load_calibrated(self._load_predictor, config, self._inference_to_load())
+
+    def _load_first(self) -> Loaded:
+        """Load what serves first: PyTorch, where the backend that is asked for compiles."""
+        asked = self._inference_to_load()
+        if asked.backend != "torch":
+            from mono_depth_ros.backends import require_available
+            from mono_depth_ros.device import resolve_device
+
+            require_available(asked.backend, asked.precision, resolve_device(asked.device))
+            asked = replace(asked, backend="torch", precision="float32")
+        return load_calibrated(self._load_predictor, self.config, asked)
+
+    def _inference_to_load(self) -> InferenceConfig:
+        """Return the settings to load with, which are others once the GPU has failed."""
+        if not self.moving_to_cpu:
+            return self.inference
+        from mono_depth_ros.backends import PRECISIONS
+
+        asked = replace(self.inference, device="cpu")
+        if asked.precision in PRECISIONS.get((asked.backend, "cpu"), ()):
+            return asked
+        return replace(asked, backend="torch", precision="float32")
 
     def _serve(self, loaded: Loaded) -> None:
         self.loaded = loaded
@@ -199,7 +234,8 @@ class ServedNetwork:
         predictor = loaded.predictor
         fitted = f", calibration {loaded.calibration_file}" if loaded.calibration_file else ""
         self._log.info(
-            f"loaded {loaded.checkpoint} ({predictor.info.network}) on {predictor.device}{fitted}"
+            f"loaded {loaded.checkpoint} ({predictor.info.network}) on {predictor.device}, "
+            f"{loaded.execution}{fitted}"
         )
         if predictor.class_names:
             classes = ", ".join(f"{i} {name}" for i, name in enumerate(predictor.class_names))
@@ -223,7 +259,12 @@ class ServedNetwork:
             return
         kept = self.loaded.checkpoint
         self.refused += 1
-        self._last_refusal = f"cannot serve with {arrival.wanted}, {kept} stays: {problem}"
+        if arrival.wanted == kept:
+            execution = execution_of(self._inference_to_load())
+            self._last_refusal = f"cannot serve with {execution}, PyTorch stays: {problem}"
+            self.trouble = self._last_refusal
+        else:
+            self._last_refusal = f"cannot serve with {arrival.wanted}, {kept} stays: {problem}"
         self._log.error(self._last_refusal)
         self._node.set_parameters([Parameter("checkpoint", value=kept)])
 
