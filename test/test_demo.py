@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mono_depth_ros.cli.main import main
-from mono_depth_ros.cli.processes import running, wait_for
 from mono_depth_ros.errors import MonoDepthError
+from mono_depth_ros.processes import running, wait_for
 
 
 @pytest.mark.ros

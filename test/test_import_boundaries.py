@@ -18,7 +18,8 @@ LAYERS = {
     "bags": set(),
     "evaluation": {"bags"},
     "ros": {"bags", "evaluation"},
-    "cli": {"bags", "evaluation", "ros"},
+    "benchmark": {"bags", "evaluation", "ros"},
+    "cli": {"bags", "evaluation", "ros", "benchmark"},
 }
 # Training reads KITTI and scores with the profiles that bags are scored with.
 OF_TRAINING = {"bags", "evaluation"}

@@ -1,30 +1,41 @@
-"""`mono_depth benchmark`: what a checkpoint and the messages cost on this computer."""
+"""`mono_depth benchmark`: what networks, node, messages and recordings cost on this computer."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import logging
 import sys
-import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mono_depth_ros import DEFAULT_CHECKPOINT
 from mono_depth_ros.atomic import replacing
 from mono_depth_ros.cli.arguments import image_size
-from mono_depth_ros.cli.processes import private_ros_environment, running
 
-HELP = "measure frame rates on this computer: the bare predictor and the node over DDS"
+if TYPE_CHECKING:
+    import torch
 
-_WARM_UP_RUNS = 10
-# What decoding, messages and DDS may cost beside the network: rate >= 1 / (T + 8 ms).
-_OVERHEAD_GOAL_MS = 8.0
+    from mono_depth_ros.benchmark.networks import Execution, NetworkRow
+
+logger = logging.getLogger(__name__)
+
+HELP = (
+    "measure speed and accuracy on this computer, by backend and precision, and the node over DDS"
+)
+
+PARTS = ("networks", "node", "messages", "reading", "evaluator")
+# The evaluator writes 600 MB for a while.
+_DEFAULT_PARTS = PARTS[:-1]
+# Of the preset that is also timed at the camera's size, in the default run.
+_PRESET = "pwa_light"
+_FULL_SIZES = ((240, 320), (480, 640))
+_FRAMES, _FULL_FRAMES = 32, 128
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare checkpoint, image size and length."""
+    """Declare what is measured and for how long."""
     parser.add_argument(
         "--checkpoint", default=DEFAULT_CHECKPOINT, help="name or file (default: %(default)s)"
     )
@@ -33,96 +44,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="per measurement (default: %(default)s)"
+        "--only", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}"
     )
     parser.add_argument(
-        "--evaluator",
+        "--full",
         action="store_true",
-        help="also what `mono_depth evaluate` costs per frame beside the predictor (600 MB on disk "
-        "for a while)",
+        help="all shipped checkpoints on more frames, all light presets at two sizes, the node "
+        "with every backend, the evaluator",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="per measurement (default: %(default)s)"
     )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.svg", help="also draw error against run time"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, and write the figures."""
-    height, width = args.size
-    bare_ms = _bare_predictor_ms(args, height, width)
-    rows: dict[str, Any] = {
-        "checkpoint": args.checkpoint,
-        "image": f"{width}x{height}",
-        "cpu_cores": os.cpu_count(),
-        "bare_predictor_ms": bare_ms,
-        "bare_predictor_hz": 1e3 / bare_ms,
-        "goal_hz": 1e3 / (bare_ms + _OVERHEAD_GOAL_MS),
-    }
-    rows.update(_node_rates(args, height, width, bare_ms))
-    rows.update(_message_costs(height, width))
-    if args.evaluator:
-        from mono_depth_ros.cli.benchmark_evaluator import evaluator_costs
+    from mono_depth_ros.benchmark.report import Figures, as_json, computer, text_lines, write_plot
+    from mono_depth_ros.device import resolve_device
 
-        rows.update(evaluator_costs(args.checkpoint, args.device, height, width))
-    for name, value in rows.items():
-        text = f"{value:.2f}" if isinstance(value, float) else str(value)
-        sys.stdout.write(f"{name:<36}{text}\n")
+    device = resolve_device(args.device)
+    parts = args.only or (PARTS if args.full else _DEFAULT_PARTS)
+    figures = Figures(computer(device))
+    height, width = args.size
+    if "networks" in parts:
+        figures.networks = _networks(args, device)
+    if "node" in parts:
+        from mono_depth_ros.benchmark.nodes import measure_nodes
+
+        ways = _ways_of_node(args.full, figures.networks)
+        figures.nodes = measure_nodes(
+            args.checkpoint, args.device, ways, height, width, args.seconds
+        )
+    if "messages" in parts:
+        from mono_depth_ros.ros.message_costs import measure_message_costs
+
+        figures.messages = measure_message_costs(height, width)
+    if "reading" in parts:
+        from mono_depth_ros.benchmark.recordings import measure_reading
+
+        figures.reading = measure_reading(height, width)
+    if "evaluator" in parts:
+        from mono_depth_ros.benchmark.evaluator import evaluator_costs
+
+        figures.evaluator = evaluator_costs(args.checkpoint, args.device, height, width)
+    for line in text_lines(figures):
+        sys.stdout.write(f"{line}\n")
     if args.json:
         with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(as_json(figures), indent=2) + "\n", encoding="utf-8")
+    if args.plot:
+        with replacing(args.plot) as temporary:
+            write_plot(figures.networks, temporary)
     return 0
 
 
-def _bare_predictor_ms(args: argparse.Namespace, height: int, width: int) -> float:
-    """Return the median time of one call, image in to depth out, milliseconds."""
-    import numpy as np
+def _networks(args: argparse.Namespace, device: torch.device) -> list[NetworkRow]:
+    from mono_depth_ros.benchmark.networks import measure_checkpoint, measure_preset
+    from mono_depth_ros.checkpoint import shipped_checkpoints
+    from mono_depth_ros.models.base import ImageSize
+    from mono_depth_ros.models.presets import shipped_presets
 
-    from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
-
-    predictor = DepthPredictor.load(args.checkpoint, InferenceConfig(device=args.device))
-    rgb = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    for _ in range(_WARM_UP_RUNS):
-        predictor(rgb, None)
-    times_s, end_s = [], time.perf_counter() + args.seconds
-    while time.perf_counter() < end_s:
-        started_s = time.perf_counter()
-        predictor(rgb, None)
-        times_s.append(time.perf_counter() - started_s)
-    return 1e3 * float(np.median(times_s))
-
-
-def _node_rates(
-    args: argparse.Namespace, height: int, width: int, bare_ms: float
-) -> dict[str, float]:
-    """Return rate and latency of a node process fed faster than it can work."""
-    from mono_depth_ros.ros.middleware import use_large_message_profile
-
-    # Everything that ROS reads from the environment is read when rclpy starts.
-    os.environ.update(private_ros_environment())
-    use_large_message_profile()
-    import rclpy
-    from rclpy.utilities import try_shutdown
-
-    from mono_depth_ros.ros.load import IMAGE_TOPIC, INFO_TOPIC, measure_node
-
-    command = ["-m", "mono_depth_ros.ros.depth_process", "--ros-args"]
-    command += ["-p", f"checkpoint:={args.checkpoint}", "-p", f"device:={args.device}"]
-    command += ["-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={INFO_TOPIC}"]
-    figures = {}
-    rclpy.init(args=[])
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, points in (("node_depth", False), ("node_depth_and_cloud", True)):
-                with running(command, Path(folder) / "depth_node.log", dict(os.environ)):
-                    rate = measure_node(height, width, 1.1e3 / bare_ms, args.seconds, points=points)
-                figures[f"{name}_hz"] = rate.rate_hz
-                figures[f"{name}_latency_ms"] = rate.latency_ms
-                figures[f"{name}_share_of_bare"] = rate.rate_hz * bare_ms / 1e3
-    finally:
-        try_shutdown()
-    return figures
+    names, presets, sizes, frames = [args.checkpoint], [_PRESET], [args.size], _FRAMES
+    if args.full:
+        names = list(shipped_checkpoints())
+        presets = [name for name in shipped_presets() if name.endswith("_light")]
+        sizes, frames = list(_FULL_SIZES), _FULL_FRAMES
+    rows: list[NetworkRow] = []
+    for name in names:
+        logger.info("%s: all backends and precisions, speed and error", name)
+        rows += measure_checkpoint(name, device, args.seconds, frames)
+    for name in presets:
+        for size in sizes:
+            logger.info("%s with random weights at %dx%d", name, *size)
+            rows += measure_preset(name, ImageSize(*size), device, args.seconds)
+    return rows
 
 
-def _message_costs(height: int, width: int) -> dict[str, float]:
-    """Return what the large messages cost to build, here and with the usual libraries."""
-    from mono_depth_ros.ros.message_costs import measure_message_costs
+def _ways_of_node(full: bool, measured: Sequence[NetworkRow]) -> list[Execution]:
+    """Return PyTorch and the fastest ways that were measured; all of them in a full run."""
+    from mono_depth_ros.benchmark.networks import EAGER, fastest
 
-    return measure_message_costs(height, width)
+    rows = [row for row in measured if row.weights == "shipped"]
+    found = rows if full else [fastest(rows, reduced) for reduced in (False, True)]
+    ways = [(row.backend, row.precision) for row in found if row is not None and not row.problem]
+    return list(dict.fromkeys([EAGER, *ways]))

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mono_depth_ros.bags.process import CAMERA_INFO_TOPIC, DEPTH_TOPIC, POINTS_TOPIC
-from mono_depth_ros.cli.processes import private_ros_environment, running, wait_for
 from mono_depth_ros.errors import BagError
+from mono_depth_ros.processes import private_ros_environment, running, wait_for
 from mono_depth_ros.progress import progress
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mono_depth_ros.cli.processes import private_ros_environment, running, wait_for
 from mono_depth_ros.errors import BagError, ConfigError
+from mono_depth_ros.processes import private_ros_environment, running, wait_for
 
 if TYPE_CHECKING:
     from mono_depth_ros.bags.topics import Topics

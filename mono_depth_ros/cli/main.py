@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "world": "write a bag or a training set of the procedural world",
         "models": "list networks and shipped checkpoints",
         "export": "a checkpoint as an ONNX file, checked against PyTorch",
-        "benchmark": "frame rates on this computer: bare predictor and node over DDS",
+        "benchmark": "speed and accuracy on this computer: network, node over DDS, messages, bags",
         "demo": "run the whole chain: world, node over DDS, recording, score, report",
     }
 )

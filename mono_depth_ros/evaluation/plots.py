@@ -42,6 +42,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Dot:
+    """A labelled dot of a series."""
+
+    x: float
+    y: float
+    series: int
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Axes:
     x: tuple[float, float]
     y: tuple[float, float]
@@ -77,6 +87,32 @@ def line_plot(lines: Sequence[Line], x_label: str, y_label: str) -> str:
     )
     marks = (mark for i, line in enumerate(lines) for mark in _line_marks(line, colour(i), axes))
     return _svg(axes, marks, x_label, y_label)
+
+
+def scatter_plot(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
+    """Draw dots over a logarithmic axis, y from zero up, in the colours of `legend`."""
+    places = [math.log10(dot.x) for dot in dots]
+    axes = _Axes(_around(places), _span([0.0, *(dot.y for dot in dots)]))
+    marks = (mark for dot in dots for mark in _dot_marks(dot, axes))
+    return _svg(axes, marks, x_label, y_label, _log_ticks(axes))
+
+
+def standalone(plot: str, names: Sequence[str]) -> str:
+    """Return a plot with the legend of its series as an SVG file of its own."""
+    entries = "\n".join(
+        f'<rect x="{_LEFT_PX}" y="{_HEIGHT_PX + 6 + 18 * i}" width="11" height="11" '
+        f'fill="{colour(i)}"/><text x="{_LEFT_PX + 18}" y="{_HEIGHT_PX + 16 + 18 * i}">'
+        f"{escape(name)}</text>"
+        for i, name in enumerate(names)
+    )
+    height = _HEIGHT_PX + 18 * len(names) + 12
+    opened = plot.replace(
+        f'<svg viewBox="0 0 {_WIDTH_PX} {_HEIGHT_PX}"',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH_PX} {height}"',
+    )
+    ground = f'<rect width="{_WIDTH_PX}" height="{height}" fill="#fff"/>'
+    start = opened.index(">") + 1
+    return f"{opened[:start]}{ground}{opened[start:].removesuffix('</svg>')}{entries}\n</svg>\n"
 
 
 def step_plot(steps: Sequence[Step], x_label: str, y_label: str) -> str:
@@ -183,6 +219,13 @@ def _line_marks(line: Line, ink: str, axes: _Axes) -> Iterator[str]:
             yield from (
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{ink}"/>' for x, y in points
             )
+
+
+def _dot_marks(dot: Dot, axes: _Axes) -> Iterator[str]:
+    x, y = axes.x_px(math.log10(dot.x)), axes.y_px(dot.y)
+    yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour(dot.series)}"/>'
+    if dot.label:
+        yield f'<text x="{x - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(dot.label)}</text>'
 
 
 def _unbroken(line: Line) -> Iterator[list[tuple[float, float]]]:
@@ -295,6 +338,13 @@ def _round_step(least: float) -> float:
     """Return the smallest of 1, 2 or 5 times 10^n that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next((step for step in (power, 2 * power, 5 * power) if step >= least), 10 * power)
+
+
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of decimal logarithms with half as much air on the left, for labels."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    width = max(high - low, 0.5)
+    return low - 0.5 * width, high + 0.1 * width
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

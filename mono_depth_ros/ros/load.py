@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +13,12 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from mono_depth_ros.errors import MonoDepthError
+from mono_depth_ros.processes import private_ros_environment
+from mono_depth_ros.ros.middleware import use_large_message_profile
 
 IMAGE_TOPIC = "/camera/image_raw"
 INFO_TOPIC = "/camera/camera_info"
@@ -41,6 +46,19 @@ class NodeRate:
     received: int
 
 
+@contextmanager
+def private_graph() -> Iterator[None]:
+    """Start rclpy for a `with` block, in a domain of this process and those that it starts."""
+    # Everything that ROS reads from the environment is read when rclpy starts.
+    os.environ.update(private_ros_environment())
+    use_large_message_profile()
+    rclpy.init(args=[])
+    try:
+        yield
+    finally:
+        try_shutdown()
+
+
 def measure_node(
     height: int,
     width: int,
@@ -48,7 +66,8 @@ def measure_node(
     seconds: float,
     *,
     points: bool,
-    start_timeout_s: float = 60.0,
+    ready: Callable[[], bool] = lambda: True,
+    start_timeout_s: float = 120.0,
 ) -> NodeRate:
     """Send images at a steady rate to the running depth node and count its answers.
 
@@ -60,18 +79,21 @@ def measure_node(
         rate_hz: more than the node can do measures its own rate.
         seconds: length of the measurement.
         points: subscribe to the cloud as well.
-        start_timeout_s: how long the node may take to answer the first image.
+        ready: whether the node serves as it is to be measured.
+        start_timeout_s: how long it may take until then, and to answer the first image.
 
     Raises:
-        MonoDepthError: no depth came.
+        MonoDepthError: no depth came, or the node was not ready in time.
     """
     node = rclpy.create_node("mono_depth_benchmark")
     try:
         camera = _Camera(node, height, width, rate_hz)
         answers = _listen(node, points)
-        camera.send(start_timeout_s, until=lambda: bool(answers))
+        camera.send(start_timeout_s, until=lambda: bool(answers) and ready())
         if not answers:
             raise MonoDepthError(f"no depth on {_DEPTH_TOPIC} within {start_timeout_s:.0f} s")
+        if not ready():
+            raise MonoDepthError(f"the node was not ready within {start_timeout_s:.0f} s")
         camera.send(_SETTLE_S)
         answers.clear()
         camera.sent_s.clear()

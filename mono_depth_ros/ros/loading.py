@@ -74,12 +74,7 @@ def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: Inferenc
         ConfigError: the calibration is unreadable, for other weights, or meets a depth_scale or
             shift that is set as well.
     """
-    import torch
-
-    # The last core is left to the executor and DDS: threads that wait for one another stall
-    # whenever one of them is displaced.
-    all_but_one = max((os.cpu_count() or 1) - 1, 1)
-    torch.set_num_threads(config.num_threads or all_but_one)
+    use_threads(config.num_threads)
     try:
         predictor = load(config.checkpoint, inference)
         loaded = Loaded(config.checkpoint, predictor, execution=execution_of(inference))
@@ -93,3 +88,13 @@ def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: Inferenc
             f"the device failed while {config.checkpoint} was loaded: {error}"
         ) from error
     return loaded
+
+
+def use_threads(count: int) -> None:
+    """Give the network so many threads of the CPU; 0 for all cores but one."""
+    import torch
+
+    # The last core is left to the executor and DDS: threads that wait for one another stall
+    # whenever one of them is displaced.
+    all_but_one = max((os.cpu_count() or 1) - 1, 1)
+    torch.set_num_threads(count or all_but_one)

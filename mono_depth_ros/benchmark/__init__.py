@@ -1,0 +1,1 @@
+"""What networks, nodes, messages and recordings cost here; see `mono_depth benchmark`."""

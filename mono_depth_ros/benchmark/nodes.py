@@ -1,0 +1,146 @@
+"""The depth node in a process of its own, over DDS, against its network alone."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mono_depth_ros.backends import make_backend
+from mono_depth_ros.backends.self_test import fixed_pictures
+from mono_depth_ros.benchmark.networks import Execution
+from mono_depth_ros.benchmark.timing import time_in_turns
+from mono_depth_ros.checkpoint import load_network
+from mono_depth_ros.device import resolve_device
+from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
+from mono_depth_ros.processes import running
+
+# What decoding, messages and DDS may cost beside the network: rate >= 1 / (T + 6 ms).
+OVERHEAD_GOAL_MS = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node fed faster than it can work, with its depth subscribed, or depth and cloud.
+
+    Attributes:
+        backend, precision: of its network.
+        outputs: what was subscribed.
+        network_ms: median time of the network alone, before and after, with as many threads.
+        predictor_ms: of the predictor: camera's image to depth of that image.
+        rate_hz: depth images that came back per second.
+        goal_hz: 1 / (network_ms + OVERHEAD_GOAL_MS).
+        latency_ms: median from sending an image to receiving its depth.
+    """
+
+    backend: str
+    precision: str
+    outputs: str
+    network_ms: float
+    predictor_ms: float
+    rate_hz: float
+    goal_hz: float
+    latency_ms: float
+
+    @property
+    def overhead_ms(self) -> float:
+        """What one frame took beside the network, milliseconds."""
+        return 1e3 / self.rate_hz - self.network_ms
+
+
+def measure_nodes(
+    checkpoint: str,
+    device: str,
+    ways: list[Execution],
+    height: int,
+    width: int,
+    seconds: float,
+) -> list[NodeRow]:
+    """Run a node process for each way to execute its network.
+
+    Args:
+        checkpoint: name or file.
+        device: see `InferenceConfig`.
+        ways: backend and precision of each.
+        height: of the camera's images.
+        width: likewise.
+        seconds: of each measurement.
+
+    Raises:
+        MonoDepthError: see `DepthPredictor.load` and `measure_node`.
+    """
+    from mono_depth_ros.ros.load import private_graph
+    from mono_depth_ros.ros.loading import use_threads
+
+    threads = torch.get_num_threads()
+    use_threads(0)
+    try:
+        with private_graph():
+            return [
+                row
+                for way in ways
+                for row in _rows_of(checkpoint, device, way, height, width, seconds)
+            ]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rows_of(
+    checkpoint: str, device: str, way: Execution, height: int, width: int, seconds: float
+) -> list[NodeRow]:
+    from mono_depth_ros.ros.load import IMAGE_TOPIC, INFO_TOPIC, measure_node
+
+    network, info = load_network(checkpoint)
+    backend = make_backend(network, info.image_size, resolve_device(device), *way)
+    config = InferenceConfig(device=device, backend=way[0], precision=way[1])
+    predictor = DepthPredictor.load(checkpoint, config)
+    rgb = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    alone: dict[str, Callable[[], object]] = {
+        "network": partial(backend.run, fixed_pictures(info.image_size)[0]),
+        "predictor": partial(predictor, rgb, None),
+    }
+    before = time_in_turns(alone, seconds / 2)
+    command = ["-m", "mono_depth_ros.ros.depth_process", "--ros-args"]
+    for name, value in (
+        ("checkpoint", checkpoint), ("device", device), ("backend", way[0]),
+        ("precision", way[1]),
+    ):  # fmt: skip
+        command += ["-p", f"{name}:={value}"]
+    command += ["-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={INFO_TOPIC}"]
+    rates = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for outputs, points in (("depth", False), ("depth and cloud", True)):
+            log = Path(folder) / "depth_node.log"
+            with running(command, log, dict(os.environ)):
+                rates[outputs] = measure_node(
+                    height,
+                    width,
+                    1.1e3 / before["network"].median_ms,
+                    seconds,
+                    points=points,
+                    ready=partial(_serves, log, way),
+                )
+    after = time_in_turns(alone, seconds / 2)
+    network_ms, predictor_ms = (
+        statistics.mean((before[name].median_ms, after[name].median_ms)) for name in alone
+    )
+    goal_hz = 1e3 / (network_ms + OVERHEAD_GOAL_MS)
+    return [
+        NodeRow(
+            *way, outputs, network_ms, predictor_ms, rate.rate_hz, goal_hz, rate.latency_ms
+        )
+        for outputs, rate in rates.items()
+    ]  # fmt: skip
+
+
+def _serves(log: Path, way: Execution) -> bool:
+    """Whether a node says that its network runs as it should; until then PyTorch serves."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return any("loaded " in line and ", ".join(way) in line for line in lines)
