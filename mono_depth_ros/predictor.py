@@ -37,7 +37,7 @@ class InferenceConfig:
         device: `auto` takes the first GPU where there is one, else the CPU; `cpu`; `cuda`;
             `cuda:N`.
         backend: how the network is executed: `torch`; `torch_compiled`, on a GPU;
-            `onnxruntime`; `openvino`, on a CPU. The last two and int8 need packages of
+            `onnxruntime`; `openvino`, on a CPU. The last two need packages of
             requirements-backends.txt.
         precision: of the computation; `backends.PRECISIONS` says what each backend offers.
         depth_scale: calibration factor multiplied onto every depth, after the focal correction.
@@ -62,7 +62,7 @@ class InferenceConfig:
         default="float32",
         metadata={
             "description": "of the computation: float32, bfloat16, float16 (GPU only), int8 "
-            "(onnxruntime and openvino on a CPU)",
+            "(openvino)",
             "read_only": True,
         },
     )

@@ -25,7 +25,7 @@ _OPSET = 17
 
 # Matrix products are a small share of the work; in int8 they cost accuracy (attention weights are
 # probabilities over thousands of pixels), and ONNX Runtime runs some of them in float32 only.
-_NOT_QUANTISED = ("MatMul", "Gemm")
+NOT_QUANTISED = ("MatMul", "Gemm")
 
 
 # The exporter that traces: the newer one needs two packages more. Releases of PyTorch before 2.5
@@ -112,23 +112,56 @@ def quantised_graph(graph: bytes, pictures: Sequence[npt.NDArray[np.uint8]]) -> 
         ConfigError: onnx or nncf is not installed.
     """
     onnx = require_package("onnx", "int8")
-    nncf = require_package("nncf", "int8")
-    nncf.set_log_level(logging.ERROR)
     model = onnx.load_from_string(graph)
+    _drop_last_casts(model, onnx)
     constant = {
         value.name: np.ones(1, np.float32) for value in model.graph.input if value.name != IMAGE
     }
-
-    def inputs(rgb: npt.NDArray[np.uint8]) -> dict[str, Any]:
-        return {IMAGE: rgb[np.newaxis], **constant}
-
     present = {node.op_type for node in model.graph.node}
-    ignored = [kind for kind in _NOT_QUANTISED if kind in present]
-    quantised = nncf.quantize(
+    ignored = [kind for kind in NOT_QUANTISED if kind in present]
+    quantised = quantise(model, pictures, ignored, lambda image: {IMAGE: image, **constant})
+    data: bytes = quantised.SerializeToString()
+    return data
+
+
+def quantise(
+    model: Any,
+    pictures: Sequence[npt.NDArray[np.uint8]],
+    ignored: Sequence[str],
+    inputs: Callable[[npt.NDArray[np.uint8]], Any] = lambda image: image,
+) -> Any:
+    """Return a model with convolutions in int8.
+
+    Args:
+        model: of ONNX or of OpenVINO.
+        pictures: see `quantised_graph`.
+        ignored: types of operations that stay in float32.
+        inputs: of the model for an image (1, h, w, 3) uint8.
+
+    Raises:
+        ConfigError: nncf is not installed.
+    """
+    nncf = require_package("nncf", "int8")
+    nncf.set_log_level(logging.ERROR)
+    return nncf.quantize(
         model,
-        nncf.Dataset(pictures, inputs),
+        nncf.Dataset(pictures, lambda rgb: inputs(rgb[np.newaxis])),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(pictures),
-        ignored_scope=nncf.IgnoredScope(types=ignored) if ignored else None,
+        ignored_scope=nncf.IgnoredScope(types=list(ignored), validate=False) if ignored else None,
     )
-    return quantised.SerializeToString()
+
+
+def _drop_last_casts(model: Any, onnx: Any) -> None:
+    """Take casts that change nothing away from the outputs; NNCF fails on them there."""
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info
+    types = {value.name: value.type.tensor_type.elem_type for value in known}
+    outputs = {value.name for value in model.graph.output}
+    for cast in [node for node in model.graph.node if node.op_type == "Cast"]:
+        before, after = cast.input[0], cast.output[0]
+        if after not in outputs or types.get(before) != cast.attribute[0].i:
+            continue
+        model.graph.node.remove(cast)
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                names[:] = [after if name == before else name for name in names]

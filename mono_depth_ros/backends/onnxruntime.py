@@ -24,8 +24,7 @@ class OnnxRuntime(GraphBackend):
     Args:
         graph, product_names: see `GraphBackend`.
         device: CPU or a GPU.
-        precision: float32; float16, which TensorRT makes of float32 graphs; int8 where the graph is
-            quantised.
+        precision: float32; float16, which TensorRT makes of float32 graphs.
 
     Raises:
         ConfigError: onnxruntime is not installed.

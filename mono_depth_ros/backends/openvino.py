@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from mono_depth_ros.backends.base import Answers, GraphBackend, Precision, require_package
+from mono_depth_ros.backends.graph import NOT_QUANTISED, quantise
 from mono_depth_ros.errors import BackendError
 
 
@@ -33,7 +34,8 @@ class OpenVino(GraphBackend):
 
     Args:
         graph, product_names: see `GraphBackend`.
-        precision: float32; bfloat16 on processors that have it; int8 where the graph is quantised.
+        precision: float32; bfloat16 on processors that have it; int8.
+        pictures: (h, w, 3) uint8, to fix the scales of int8 on; else unused.
 
     Raises:
         ConfigError: openvino is not installed.
@@ -45,8 +47,10 @@ class OpenVino(GraphBackend):
         graph: Callable[[bool], bytes],
         product_names: Sequence[str],
         precision: Precision,
+        pictures: Sequence[npt.NDArray[np.uint8]] = (),
     ) -> None:
         require_ability(precision)
+        self._precision, self._pictures = precision, pictures
         self._core = require_package("openvino", "backend openvino").Core()
         # Must be said: left alone, OpenVINO takes bfloat16 wherever there is AMX.
         self._hint = "bf16" if precision == "bfloat16" else "f32"
@@ -55,8 +59,12 @@ class OpenVino(GraphBackend):
     def _compile(
         self, graph: bytes, names: Sequence[str]
     ) -> Callable[[npt.NDArray[np.uint8]], Answers]:
+        model = self._core.read_model(graph)
+        if self._precision == "int8":
+            # From OpenVINO's own form: of PWA, ONNX that is quantised already comes out wrong.
+            model = quantise(model, self._pictures, NOT_QUANTISED)
         compiled = self._core.compile_model(
-            self._core.read_model(graph),
+            model,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": self._hint,
