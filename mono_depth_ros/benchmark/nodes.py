@@ -15,8 +15,8 @@ import torch
 
 from mono_depth_ros.backends import make_backend
 from mono_depth_ros.backends.self_test import fixed_pictures
-from mono_depth_ros.benchmark.networks import Execution
-from mono_depth_ros.benchmark.timing import time_in_turns
+from mono_depth_ros.benchmark.networks import EAGER, Execution
+from mono_depth_ros.benchmark.timing import Timing, time_in_turns
 from mono_depth_ros.checkpoint import load_network
 from mono_depth_ros.device import resolve_device
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
@@ -95,7 +95,7 @@ def measure_nodes(
 def _rows_of(
     checkpoint: str, device: str, way: Execution, height: int, width: int, seconds: float
 ) -> list[NodeRow]:
-    from mono_depth_ros.ros.load import IMAGE_TOPIC, INFO_TOPIC, measure_node
+    from mono_depth_ros.ros.load import measure_node
 
     network, info = load_network(checkpoint)
     backend = make_backend(network, info.image_size, resolve_device(device), *way)
@@ -107,13 +107,7 @@ def _rows_of(
         "predictor": partial(predictor, rgb, None),
     }
     before = time_in_turns(alone, seconds / 2)
-    command = ["-m", "mono_depth_ros.ros.depth_process", "--ros-args"]
-    for name, value in (
-        ("checkpoint", checkpoint), ("device", device), ("backend", way[0]),
-        ("precision", way[1]),
-    ):  # fmt: skip
-        command += ["-p", f"{name}:={value}"]
-    command += ["-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={INFO_TOPIC}"]
+    command = _node_command(checkpoint, device, way)
     rates = {}
     with tempfile.TemporaryDirectory() as folder:
         for outputs, points in (("depth", False), ("depth and cloud", True)):
@@ -138,6 +132,38 @@ def _rows_of(
         )
         for outputs, rate in rates.items()
     ]  # fmt: skip
+
+
+def measure_node_starts(
+    checkpoint: str, device: str, height: int, width: int, count: int
+) -> Timing:
+    """Time node processes from their start to the first depth; the camera is already there.
+
+    Raises:
+        MonoDepthError: see `measure_starts`.
+    """
+    from mono_depth_ros.ros.load import measure_starts, private_graph
+
+    command = _node_command(checkpoint, device, EAGER)
+    with private_graph(), tempfile.TemporaryDirectory() as folder:
+        times_s = measure_starts(
+            lambda: running(command, Path(folder) / "depth_node.log", dict(os.environ)),
+            height,
+            width,
+            count,
+        )
+    times_ms = 1e3 * np.array(times_s)
+    return Timing(float(np.median(times_ms)), float(np.percentile(times_ms, 95)), count)
+
+
+def _node_command(checkpoint: str, device: str, way: Execution) -> list[str]:
+    from mono_depth_ros.ros.load import IMAGE_TOPIC, INFO_TOPIC
+
+    command = ["-m", "mono_depth_ros.ros.depth_process", "--ros-args"]
+    names = ("checkpoint", "device", "backend", "precision")
+    for name, value in zip(names, (checkpoint, device, *way), strict=True):
+        command += ["-p", f"{name}:={value}"]
+    return [*command, "-r", f"image:={IMAGE_TOPIC}", "-r", f"camera_info:={INFO_TOPIC}"]
 
 
 def _serves(log: Path, way: Execution) -> bool:

@@ -16,6 +16,7 @@ from mono_depth_ros import __version__
 from mono_depth_ros.benchmark.networks import NetworkRow
 from mono_depth_ros.benchmark.nodes import NodeRow
 from mono_depth_ros.benchmark.recordings import ReadingRow
+from mono_depth_ros.benchmark.timing import Timing
 from mono_depth_ros.evaluation.plots import Dot, scatter_plot, standalone
 
 FORMAT = 2
@@ -29,6 +30,7 @@ class Figures:
         computer: what it was measured on.
         networks: networks alone.
         nodes: nodes over DDS.
+        start: of a node process, to its first depth.
         messages: see `ros.message_costs.measure_message_costs`; empty if not measured.
         reading: recordings.
         evaluator: see `evaluator_costs`; empty if not measured.
@@ -37,6 +39,7 @@ class Figures:
     computer: dict[str, Any]
     networks: list[NetworkRow] = field(default_factory=list)
     nodes: list[NodeRow] = field(default_factory=list)
+    start: Timing | None = None
     messages: dict[str, float] = field(default_factory=dict)
     reading: list[ReadingRow] = field(default_factory=list)
     evaluator: dict[str, float] = field(default_factory=dict)
@@ -78,6 +81,12 @@ def text_lines(figures: Figures) -> Iterator[str]:
         columns = ("", "", "outputs", "network ms", "predictor ms", "Hz", "goal", "beside", "age")
         yield from _table(columns, [_node_cells(row) for row in figures.nodes])
         yield "  goal: 1 / (network + 6 ms); beside: ms per frame beside the network"
+    if figures.start is not None:
+        yield ""
+        yield (
+            f"node from its start to the first depth, of {figures.start.runs} starts: median "
+            f"{figures.start.median_ms:.0f} ms, 95 % below {figures.start.p95_ms:.0f} ms"
+        )
     for title, values in (
         ("messages: building them here and in the usual way", figures.messages),
         ("evaluator", figures.evaluator),

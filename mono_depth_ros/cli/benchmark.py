@@ -25,13 +25,14 @@ HELP = (
     "measure speed and accuracy on this computer, by backend and precision, and the node over DDS"
 )
 
-PARTS = ("networks", "node", "messages", "reading", "evaluator")
+PARTS = ("networks", "node", "start", "messages", "reading", "evaluator")
 # The evaluator writes 600 MB for a while.
 _DEFAULT_PARTS = PARTS[:-1]
 # Of the preset that is also timed at the camera's size, in the default run.
 _PRESET = "pwa_light"
 _FULL_SIZES = ((240, 320), (480, 640))
 _FRAMES, _FULL_FRAMES = 32, 128
+_STARTS, _FULL_STARTS = 3, 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +80,11 @@ def run(args: argparse.Namespace) -> int:
         figures.nodes = measure_nodes(
             args.checkpoint, args.device, ways, height, width, args.seconds
         )
+    if "start" in parts:
+        from mono_depth_ros.benchmark.nodes import measure_node_starts
+
+        starts = _FULL_STARTS if args.full else _STARTS
+        figures.start = measure_node_starts(args.checkpoint, args.device, height, width, starts)
     if "messages" in parts:
         from mono_depth_ros.ros.message_costs import measure_message_costs
 

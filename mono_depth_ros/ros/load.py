@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +109,48 @@ def measure_node(
         published=len(camera.sent_s),
         received=len(answers),
     )
+
+
+def measure_starts(
+    start: Callable[[], AbstractContextManager[object]],
+    height: int,
+    width: int,
+    count: int,
+    timeout_s: float = 60.0,
+) -> list[float]:
+    """Start a depth node again and again beside a camera of 10 Hz that is already there.
+
+    Args:
+        start: starts the process, which takes its input from IMAGE_TOPIC and INFO_TOPIC, for the
+            length of a `with` block.
+        height: of the camera's images.
+        width: likewise.
+        count: of starts.
+        timeout_s: how long each may take.
+
+    Returns:
+        Seconds from each start to its first depth.
+
+    Raises:
+        MonoDepthError: no depth came, or the process failed.
+    """
+    node = rclpy.create_node("mono_depth_benchmark")
+    try:
+        camera = _Camera(node, height, width, 10.0)
+        answers = _listen(node, points=False)
+        camera.send(_SETTLE_S)
+        times_s = []
+        for _ in range(count):
+            answers.clear()
+            began_s = time.monotonic()
+            with start():
+                camera.send(timeout_s, until=lambda: bool(answers))
+                if not answers:
+                    raise MonoDepthError(f"no depth on {_DEPTH_TOPIC} within {timeout_s:.0f} s")
+                times_s.append(answers[0][1] - began_s)
+        return times_s
+    finally:
+        node.destroy_node()
 
 
 class _Camera:

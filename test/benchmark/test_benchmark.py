@@ -53,7 +53,7 @@ def test_the_fastest_of_what_ran():
 def test_tables_and_json():
     node = NodeRow("torch", "float32", "depth", 26.0, 27.0, 31.25, 1e3 / 32.0, 40.0)
     assert node.overhead_ms == pytest.approx(6.0)
-    figures = Figures({"cores": 2}, ROWS, [node], {"cloud_ms": 1.0})
+    figures = Figures({"cores": 2}, ROWS, [node], messages={"cloud_ms": 1.0})
     text = "\n".join(text_lines(figures))
     assert "net  128x160  openvino     int8       5.0   6.0   6.00   0.2020  +1.00%" in text
     assert "openvino in bfloat16: no bfloat16 here" in text
@@ -118,3 +118,12 @@ def test_a_node_is_measured():
         assert row.rate_hz > 0 and row.latency_ms > 0
         assert row.goal_hz == pytest.approx(1e3 / (row.network_ms + 6.0))
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.ros
+@pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="needs rclpy")
+def test_a_start_is_measured():
+    from mono_depth_ros.benchmark.nodes import measure_node_starts
+
+    timing = measure_node_starts("pwa_light_rooms", "cpu", 120, 160, 1)
+    assert timing.runs == 1 and timing.median_ms == timing.p95_ms > 100.0
