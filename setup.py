@@ -15,8 +15,8 @@ def version() -> str:
     return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE).group(1)
 
 
-def requirements() -> list[str]:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+def requirements(file: str = "requirements.txt") -> list[str]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -55,6 +55,7 @@ setup(
     package_data={NAME: ["checkpoints/*.safetensors"]},
     data_files=data_files(),
     install_requires=requirements(),
+    extras_require={"backends": requirements("requirements-backends.txt")},
     zip_safe=False,
     entry_points={
         "console_scripts": [
