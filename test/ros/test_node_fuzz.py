@@ -144,6 +144,9 @@ def fuzz(graph, examples):
         if isinstance(message, CameraInfo):
             b.node._on_camera_info(message)
             b.node._on_image(make_image(random_rgb(1), 0))
+            wait_until_settled(b.node.tally)
+            # Else its images would be refused for it, and none be decoded.
+            b.node._on_camera_info(make_camera_info())
         else:
             b.node._on_image(message)
         wait_until_settled(b.node.tally)
