@@ -145,8 +145,10 @@ def fuzz(graph, examples):
             b.node._on_camera_info(message)
             b.node._on_image(make_image(random_rgb(1), 0))
             wait_until_settled(b.node.tally)
-            # Else its images would be refused for it, and none be decoded.
-            b.node._on_camera_info(make_camera_info())
+            # Else its images would be refused for it, and none be decoded. Its stamp is no image's.
+            good = make_camera_info()
+            good.header.stamp.sec = 1
+            b.node._on_camera_info(good)
         else:
             b.node._on_image(message)
         wait_until_settled(b.node.tally)
