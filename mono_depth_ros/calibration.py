@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
 from mono_depth_ros.atomic import replacing
@@ -57,8 +56,8 @@ class DepthCalibration:
                 f"inverse_depth_shift_per_m must be finite, got {self.inverse_depth_shift_per_m}"
             )
 
-    def apply(self, depth_m: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Return the calibrated depth, metres, of the same shape and type.
+    def apply(self, depth_m: Any) -> Any:
+        """Return the calibrated depth, metres, an array or tensor of the same shape and type.
 
         NaN where the input is NaN, or where a negative shift leaves no positive inverse depth. The
         result may be the input itself when nothing changes.
@@ -68,6 +67,10 @@ class DepthCalibration:
             return scaled
         # 1 / (1/d + b) = d / (1 + b d), which needs one division and takes d = 0.
         denominator = 1.0 + self.inverse_depth_shift_per_m * scaled
+        if not isinstance(depth_m, np.ndarray):
+            depth_m = scaled / denominator
+            depth_m[denominator <= 0.0] = math.nan
+            return depth_m
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(denominator > 0.0, scaled / denominator, np.nan).astype(depth_m.dtype)
 

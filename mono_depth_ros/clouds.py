@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from mono_depth_ros.atomic import replacing
 from mono_depth_ros.errors import ShapeError
 from mono_depth_ros.geometry import Intrinsics, project_points, transform_points
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<f4")])
 """One point as PointCloud2 has it: metres in the optical frame; rgb is bytes B, G, R, 0."""
@@ -70,6 +74,59 @@ class CloudBuilder:
         packed_rgb = self._bgr0.view(np.float32)[..., 0]
         cv2.merge((self._x_m, self._y_m, depth_m, packed_rgb), self._points)
         return self._points
+
+
+class TensorCloudBuilder:
+    """Organised XYZRGB clouds of one camera on the device of its depth, see `CloudBuilder`.
+
+    Args:
+        camera: intrinsics of the depth images to come, pixels.
+    """
+
+    def __init__(self, camera: Intrinsics) -> None:
+        self.camera = camera
+        self._per_m: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, depth_m: Tensor, rgb: Tensor) -> Tensor:
+        """Build the cloud of one frame.
+
+        Args:
+            depth_m: (H, W) float32, metres, NaN where unknown.
+            rgb: (H, W, 3) uint8 on the same device.
+
+        Returns:
+            (H, W, 4) float32 there, as `CloudBuilder` makes it, bit for bit.
+
+        Raises:
+            ShapeError: depth or colour has another size than the camera.
+        """
+        import torch
+
+        camera = self.camera
+        shape = (camera.height, camera.width)
+        if tuple(depth_m.shape) != shape or tuple(rgb.shape) != (*shape, 3):
+            raise ShapeError(
+                f"depth is {tuple(depth_m.shape)}, colours are {tuple(rgb.shape)}; the camera is "
+                f"for {shape}"
+            )
+        if self._per_m is None or self._per_m[0].device != depth_m.device:
+            axes = (
+                (np.arange(camera.width) - camera.cx) / camera.fx,
+                ((np.arange(camera.height) - camera.cy) / camera.fy)[:, None],
+            )
+            x_per_m, y_per_m = (
+                torch.from_numpy(axis.astype(np.float32)).to(depth_m.device) for axis in axes
+            )
+            self._per_m = x_per_m, y_per_m
+        x_per_m, y_per_m = self._per_m
+        points = depth_m.new_empty(*shape, 4)
+        torch.mul(depth_m, x_per_m, out=points[..., 0])
+        torch.mul(depth_m, y_per_m, out=points[..., 1])
+        points[..., 2] = depth_m
+        bgr0 = points.view(torch.uint8)[..., 12:]
+        bgr0[..., :3] = rgb.flip(-1)
+        bgr0[..., 3] = 0
+        return points
 
 
 def write_ply(path: Path, points: npt.NDArray[np.float32]) -> int:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from mono_depth_ros.backends import Answers, BackendName, Precision, make_backend
+from mono_depth_ros.backends import BackendName, Precision, TorchBackend, make_backend
 from mono_depth_ros.calibration import CalibrationFile, DepthCalibration, load_calibration
 from mono_depth_ros.checkpoint import CheckpointInfo, load_network
 from mono_depth_ros.device import resolve_device
+from mono_depth_ros.device_frames import DeviceLetterbox, Uploader
 from mono_depth_ros.errors import ConfigError, ShapeError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
-from mono_depth_ros.prediction import Prediction, Question
+from mono_depth_ros.prediction import Array, Prediction, Question
 from mono_depth_ros.preprocessing import (
     Letterbox,
     OutputSize,
@@ -112,6 +116,8 @@ class DepthPredictor:
             network, info.image_size, self.device, self.config.backend, self.config.precision
         )
         self._letterboxes: dict[tuple[int, int], Letterbox] = {}
+        self._uploader = Uploader(self.device)
+        self._device_letterboxes: dict[Letterbox, DeviceLetterbox] = {}
         self._calibration: CalibrationFile | None = None
         self._warned_of_px: set[float] = set()
 
@@ -218,36 +224,54 @@ class DepthPredictor:
         """
         if not questions:
             return []
+        if self.takes_tensors and isinstance(questions[0].rgb, np.ndarray):
+            uploaded = [replace(question, rgb=self.upload(question.rgb)) for question in questions]
+            return [answer.on_host() for answer in self.predict_batch(uploaded, size)]
         # Read once: the node may replace the settings while this runs.
         config = self.config
-        letterboxes, scales, pictures = [], [], []
+        frames, scales, pictures = [], [], []
         for question in questions:
             if question.rgb.ndim != 3:
                 raise ShapeError(f"image is {question.rgb.shape}; pass (H, W, 3) uint8 RGB")
             letterbox = self._letterbox(question.rgb.shape[0], question.rgb.shape[1])
-            letterboxes.append(letterbox if size == "camera" else letterbox.unscaled())
+            on_device = isinstance(question.rgb, Tensor)
             scales.append(config.depth_scale * self._focal_ratio(letterbox, question.camera))
-            pictures.append(letterbox.image_to_target(question.rgb))
+            pictures.append(self._frame(letterbox, on_device).image_to_target(question.rgb))
+            onto = letterbox if size == "camera" else letterbox.unscaled()
+            frames.append(self._frame(onto, on_device))
         wanted = [
             [name for name in self.product_names if name in question.products]
             for question in questions
         ]
-        answers = self._backend.run_batch(pictures, any(wanted))
+        answers = self._run(pictures, any(wanted))
         return [
             self._answer({name: found[name] for name in ("depth_m", *names)}, scale, onto, config)
-            for found, names, scale, onto in zip(answers, wanted, scales, letterboxes, strict=True)
+            for found, names, scale, onto in zip(answers, wanted, scales, frames, strict=True)
         ]
 
+    def _run(self, pictures: Sequence[Array], products: bool) -> list[dict[str, Array]]:
+        """Run the network on arrays, or on tensors; return name → (C, h, w) of the same kind."""
+        if not isinstance(pictures[0], Tensor):
+            return self._backend.run_batch(pictures, products)
+        if not isinstance(self._backend, TorchBackend):
+            raise ShapeError(f"backend {self.config.backend} takes arrays, not tensors")
+        found = self._backend.answer(torch.stack(list(pictures)), products)
+        return [{name: found[name][i] for name in found} for i in range(len(pictures))]
+
     def _answer(
-        self, answers: Answers, scale: float, onto: Letterbox, config: InferenceConfig
+        self,
+        answers: Mapping[str, Array],
+        scale: float,
+        onto: Any,
+        config: InferenceConfig,
     ) -> Prediction:
         """Return the network's answers for one image on that image's pixels."""
-        depth = answers["depth_m"][0] * np.float32(scale)
-        depth[~np.isfinite(depth)] = np.nan
+        depth = answers["depth_m"][0] * scale
+        depth[~((depth > -math.inf) & (depth < math.inf))] = math.nan
         depth_m = onto.to_source(depth, config.upsampling)
         # After enlarging, as it was fitted: NaN and a bend do not mix into neighbours.
         shift = DepthCalibration(inverse_depth_shift_per_m=config.inverse_depth_shift_per_m)
-        depth_m = _drop_out_of_range(np.asarray(shift.apply(depth_m), np.float32), config)
+        depth_m = _drop_out_of_range(shift.apply(depth_m), config)
         return Prediction(
             depth_m,
             class_names=self.class_names if "semantics" in answers else (),
@@ -257,6 +281,23 @@ class DepthPredictor:
                 if name != "depth_m"
             },
         )
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether images are resized on a GPU: what `upload` brings there is answered there."""
+        return self.device.type != "cpu" and isinstance(self._backend, TorchBackend)
+
+    def upload(self, rgb: npt.NDArray[np.uint8]) -> Tensor:
+        """Return an image (H, W, 3) uint8 on `device`, without waiting until it is there."""
+        return self._uploader(rgb)
+
+    def _frame(self, letterbox: Letterbox, on_device: bool) -> Any:
+        """Return what places arrays or tensors: a Letterbox or a DeviceLetterbox."""
+        if not on_device:
+            return letterbox
+        if letterbox not in self._device_letterboxes:
+            self._device_letterboxes[letterbox] = DeviceLetterbox(letterbox, self.device)
+        return self._device_letterboxes[letterbox]
 
     def warm_up(self, height: int, width: int) -> None:
         """Run once on a black image of camera size, so that the first frame is not the slow one."""
@@ -273,10 +314,12 @@ class DepthPredictor:
         resized = self._letterbox(camera.height, camera.width).resized
         return camera.resized(resized.width, resized.height)
 
-    def network_picture(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return an image (H, W, 3) uint8 as the network sees it, without padding."""
-        resized = self._letterbox(rgb.shape[0], rgb.shape[1]).resized
-        return resize_image(rgb, resized.height, resized.width)
+    def network_picture(self, rgb: Array) -> Array:
+        """Return an image (H, W, 3) uint8, array or tensor, as the network sees it, unpadded."""
+        letterbox = self._letterbox(rgb.shape[0], rgb.shape[1])
+        if isinstance(rgb, Tensor):
+            return letterbox.without_padding(self._frame(letterbox, True).image_to_target(rgb))
+        return resize_image(rgb, letterbox.resized.height, letterbox.resized.width)
 
     def largest_depth_m(self, camera: Intrinsics | None) -> float:
         """Return the largest depth that images of a camera can get, metres; inf if no bound."""
@@ -308,18 +351,17 @@ class DepthPredictor:
             logger.warning("%s", warning)
 
 
-def _on_source(name: str, answer: npt.NDArray, letterbox: Letterbox) -> npt.NDArray:
+def _on_source(name: str, answer: Array, onto: Any) -> Array:
     if name == "semantics":
-        return letterbox.to_source(answer[0], "nearest")
+        return onto.to_source(answer[0], "nearest")
     if name == "confidence":
-        return letterbox.to_source(answer[0], "linear")
-    return np.stack([letterbox.to_source(channel, "linear") for channel in answer], axis=-1)
+        return onto.to_source(answer[0], "linear")
+    channels = [onto.to_source(channel, "linear") for channel in answer]
+    return torch.stack(channels, -1) if isinstance(answer, Tensor) else np.stack(channels, -1)
 
 
-def _drop_out_of_range(
-    depth_m: npt.NDArray[np.float32], config: InferenceConfig
-) -> npt.NDArray[np.float32]:
+def _drop_out_of_range(depth_m: Array, config: InferenceConfig) -> Array:
     low, high = config.min_depth_m, config.max_depth_m
     if low > 0.0 or high < math.inf:
-        depth_m[(depth_m < low) | (depth_m > high)] = np.nan
+        depth_m[(depth_m < low) | (depth_m > high)] = math.nan
     return depth_m

@@ -111,9 +111,10 @@ class Letterbox:
             )
         size = (self.source.width, self.source.height)
         method = cv2.INTER_LINEAR if upsampling == "linear" else cv2.INTER_NEAREST_EXACT
-        return np.asarray(cv2.resize(self._inner(values), size, interpolation=method))
+        return np.asarray(cv2.resize(self.without_padding(values), size, interpolation=method))
 
-    def _inner(self, target_image: npt.NDArray) -> npt.NDArray:
+    def without_padding(self, target_image: Any) -> Any:
+        """Return what stands in the target, of an array or a tensor (h, w, ...)."""
         rows = slice(self.top, self.top + self.resized.height)
         return target_image[rows, self.left : self.left + self.resized.width]
 

@@ -183,15 +183,18 @@ class ImageRectifier:
         sampler = _CpuSampler if str(device) == "cpu" else _TorchSampler
         self._sample = sampler(u, v, raw, device)
 
-    def image(self, rgb: ByteImage) -> ByteImage:
+    def image(self, rgb: Any) -> Any:
         """Return an image (H, W, 3) uint8 rectified, of the rectified camera's size.
+
+        Args:
+            rgb: an array; or a tensor on `device`, and so is then the answer.
 
         Raises:
             ShapeError: the image is not (H, W, 3) uint8 of the camera's size.
         """
         expected = (self._raw.height, self._raw.width, 3)
-        if rgb.shape != expected or rgb.dtype != np.uint8:
-            raise ShapeError(f"image is {rgb.shape} {rgb.dtype}; need {expected} uint8")
+        if tuple(rgb.shape) != expected or str(rgb.dtype).removeprefix("torch.") != "uint8":
+            raise ShapeError(f"image is {tuple(rgb.shape)} {rgb.dtype}; need {expected} uint8")
         return self._sample(rgb)
 
 
@@ -211,15 +214,16 @@ class _TorchSampler:
         grid = 2.0 * np.stack((u, v), -1) / np.maximum(sizes, 1) - 1.0
         self._grid = torch.from_numpy(grid[None].astype(np.float32)).to(device)
 
-    def __call__(self, rgb: ByteImage) -> ByteImage:
+    def __call__(self, rgb: Any) -> Any:
         import torch
 
-        # torch warns of arrays that it could write to and must not, such as a message's data.
-        image = torch.from_numpy(np.require(rgb, requirements=("C", "W"))).to(self._grid.device)
-        planes = image.permute(2, 0, 1)[None].float()
+        if isinstance(rgb, np.ndarray):
+            # torch warns of arrays that it could write to and must not, such as a message's data.
+            image = torch.from_numpy(np.require(rgb, requirements=("C", "W")))
+            return np.ascontiguousarray(self(image.to(self._grid.device)).cpu().numpy())
+        planes = rgb.permute(2, 0, 1)[None].float()
         sampled = torch.nn.functional.grid_sample(planes, self._grid, align_corners=True)
-        rounded = sampled[0].permute(1, 2, 0).round().to(torch.uint8)
-        return np.ascontiguousarray(rounded.cpu().numpy())
+        return sampled[0].permute(1, 2, 0).round().to(torch.uint8)
 
 
 def _on_steps(axis_px: FloatMap, length: int) -> FloatMap:

@@ -14,6 +14,7 @@ from mono_depth_ros.backends.base import (
     Backend,
     BackendName,
     Precision,
+    TorchBackend,
     require_package,
 )
 from mono_depth_ros.backends.self_test import require_same_answers, test_pictures
@@ -27,6 +28,7 @@ __all__ = [
     "Backend",
     "BackendName",
     "Precision",
+    "TorchBackend",
     "make_backend",
     "require_available",
     "require_supported",

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from mono_depth_ros.errors import ConfigError
 
@@ -45,6 +47,37 @@ class Backend(ABC):
             products: likewise.
         """
         return [self.run(picture, products) for picture in pictures]
+
+
+class TorchBackend(Backend):
+    """A backend whose images and answers are tensors of one device.
+
+    Attributes:
+        device: where.
+    """
+
+    device: torch.device
+
+    @abstractmethod
+    def answer(self, images: Tensor, products: bool = False) -> dict[str, Tensor]:
+        """Run the network on (B, h, w, 3) uint8 of `device`.
+
+        Returns:
+            Name → (B, C, h, w) there; valid until the next call.
+        """
+
+    def run(self, rgb: npt.NDArray[np.uint8], products: bool = False) -> Answers:
+        """Run the network; see `Backend.run`."""
+        return self.run_batch([rgb], products)[0]
+
+    def run_batch(
+        self, pictures: Sequence[npt.NDArray[np.uint8]], products: bool = False
+    ) -> list[Answers]:
+        """Run the network once on all images; see `Backend.run_batch`."""
+        images = torch.from_numpy(np.stack(pictures)).to(self.device)
+        answers = self.answer(images, products)
+        on_cpu = {name: answer.cpu().numpy() for name, answer in answers.items()}
+        return [{name: answer[i] for name, answer in on_cpu.items()} for i in range(len(pictures))]
 
 
 class GraphBackend(Backend):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mono_depth_ros.backends.base import Answers, Backend, Precision
+from mono_depth_ros.backends.base import Precision, TorchBackend
 from mono_depth_ros.backends.torch_eager import TORCH_TYPES, answers_of
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
 
@@ -17,11 +15,11 @@ from mono_depth_ros.models.base import DepthNetwork, ImageSize
 _WARM_UP_RUNS = 3
 
 
-class TorchCompiled(Backend):
+class TorchCompiled(TorchBackend):
     """Runs a network with torch.compile inside a CUDA graph.
 
-    Images go up as uint8 from a pinned buffer, a quarter of the bytes of float32; conversion and
-    network are one graph over fixed buffers. Compiling takes half a minute or more.
+    Conversion from uint8 and network are one graph over fixed buffers. Compiling takes half a
+    minute or more.
 
     Args:
         network: in eval mode; it is moved to `device`.
@@ -35,31 +33,33 @@ class TorchCompiled(Backend):
     ) -> None:
         self._network = network.to(device)
         self._network.to(memory_format=torch.channels_last)
-        self._type = TORCH_TYPES[precision]
+        self.device, self._type = device, TORCH_TYPES[precision]
         shape = (1, size.height, size.width, 3)
-        self._pinned = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
         self._image = torch.zeros(shape, dtype=torch.uint8, device=device)
         self._programs = {False: self._capture(False)}
 
     @torch.no_grad()
-    def run(self, rgb: npt.NDArray[np.uint8], products: bool = False) -> Answers:
-        """Run the network; see `Backend.run`."""
+    def answer(self, images: Tensor, products: bool = False) -> dict[str, Tensor]:
+        """Run the network on one image after the other; see `TorchBackend.answer`."""
         if products not in self._programs:
             self._programs[products] = self._capture(products)
         graph, answers = self._programs[products]
-        with torch.cuda.device(self._image.device):
-            # The former run has ended with its copies to the CPU, so the buffer is free.
-            self._pinned.numpy()[0] = rgb
-            self._image.copy_(self._pinned, non_blocking=True)
-            graph.replay()
-            return {name: answer[0].cpu().numpy() for name, answer in answers.items()}
+        found = []
+        with torch.cuda.device(self.device):
+            for image in images:
+                self._image.copy_(image[None], non_blocking=True)
+                graph.replay()
+                if len(images) == 1:
+                    return answers
+                found.append({name: answer.clone() for name, answer in answers.items()})
+        return {name: torch.cat([one[name] for one in found]) for name in answers}
 
     @torch.no_grad()
     def _capture(self, products: bool) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]:
         program: Callable[[Tensor], dict[str, Tensor]] = torch.compile(
-            lambda image: self._answer(image, products), dynamic=False
+            lambda image: answers_of(self._network, image, products, self._type), dynamic=False
         )
-        with torch.cuda.device(self._image.device):
+        with torch.cuda.device(self.device):
             side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
@@ -71,7 +71,3 @@ class TorchCompiled(Backend):
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 answers = program(self._image)
         return graph, answers
-
-    def _answer(self, image: Tensor, products: bool) -> dict[str, Tensor]:
-        scaled = image.permute(0, 3, 1, 2).float() * (1 / 255)
-        return answers_of(self._network, scaled, products, self._type)

@@ -56,8 +56,8 @@ class CameraView:
         if not what.moves_nothing:
             self._what, self.distortion = what, what.lens[0]
 
-    def picture(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return an image (H, W, 3) uint8 as `camera` sees it.
+    def picture(self, rgb: Any) -> Any:
+        """Return an image (H, W, 3) uint8, an array or a tensor on `device`, as `camera` sees it.
 
         Raises:
             CalibrationError: the image has another size than its camera_info says.
@@ -77,10 +77,20 @@ class CameraView:
             self._unseen = None if self._rectifier.seen.all() else ~self._rectifier.seen
         return self._rectifier.image(rgb)
 
-    def hide_unseen(self, depth_m: npt.NDArray[np.float32]) -> None:
-        """Set depth of the last picture, of any size, to NaN, in place, where nothing was seen."""
-        if self._unseen is not None:
-            depth_m[resize_mask(self._unseen, *depth_m.shape)] = np.nan
+    def hide_unseen(self, depth_m: Any) -> None:
+        """Set depth of the last picture, of any size, to NaN, in place, where nothing was seen.
+
+        Args:
+            depth_m: (h, w) float32, an array or a tensor.
+        """
+        if self._unseen is None:
+            return
+        unseen = resize_mask(self._unseen, *depth_m.shape)
+        if not isinstance(depth_m, np.ndarray):
+            import torch
+
+            unseen = torch.from_numpy(unseen).to(depth_m.device)
+        depth_m[unseen] = np.nan
 
     def camera_info(self, header: Header, resized: Intrinsics | None = None) -> CameraInfo:
         """Return what describes the picture and its depth, with the header of their image.

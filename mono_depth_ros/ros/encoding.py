@@ -23,6 +23,7 @@ from mono_depth_ros.errors import ShapeError
 from mono_depth_ros.filtered_clouds import FilteredCloudBuilder
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.millimetres import depth_to_millimetres
+from mono_depth_ros.prediction import Array, to_host
 
 DepthArray = npt.NDArray[np.float32]
 ColorArray = npt.NDArray[np.uint8]
@@ -75,14 +76,14 @@ class CloudEncoder:
 
     def encode(
         self,
-        depth_m: DepthArray,
-        rgb: ColorArray,
+        depth_m: Array,
+        rgb: Array,
         header: Header,
-        confidence: npt.NDArray[np.float32] | None = None,
-        semantics: npt.NDArray[np.uint8] | None = None,
+        confidence: Array | None = None,
+        semantics: Array | None = None,
         largest_depth_m: float = math.inf,
     ) -> PointCloud2:
-        """Build the cloud of one frame.
+        """Build the cloud of one frame, of arrays or of tensors on one device.
 
         Args:
             depth_m: (H, W) float32 metres, NaN where unknown; z of every point is its depth bit for
@@ -101,8 +102,9 @@ class CloudEncoder:
         Raises:
             ShapeError: depth or colour has another size or type than the camera.
         """
-        _require_depth(depth_m)
-        points = self._build(depth_m, rgb, confidence, semantics, largest_depth_m)
+        if isinstance(depth_m, np.ndarray):
+            _require_depth(depth_m)
+        points = to_host(self._build(depth_m, rgb, confidence, semantics, largest_depth_m))
         cloud = PointCloud2()
         cloud._data = points
         cloud.header = header
@@ -112,7 +114,9 @@ class CloudEncoder:
         cloud.point_step = POINT.itemsize
         cloud.row_step = POINT.itemsize * cloud.width
         # min() hands NaN on and needs no mask. False only says that there may be NaN.
-        cloud.is_dense = points.ndim == 2 or (self._build.keeps_all and not np.isnan(depth_m.min()))
+        cloud.is_dense = points.ndim == 2 or (
+            self._build.keeps_all and not math.isnan(depth_m.min())
+        )
         return cloud
 
 

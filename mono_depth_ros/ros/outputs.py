@@ -19,7 +19,7 @@ from mono_depth_ros.coloring import DepthColorizer
 from mono_depth_ros.errors import ConfigError
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.masks import EgoMask, resize_mask
-from mono_depth_ros.prediction import Question
+from mono_depth_ros.prediction import Question, to_host
 from mono_depth_ros.ros.camera_view import CameraView
 from mono_depth_ros.ros.encoding import (
     CloudEncoder,
@@ -244,7 +244,10 @@ class Outputs:
         """Decode an image, if more than its camera_info is wanted; see `publish`."""
         question = None
         if plan.wanted != {"camera_info"}:
-            rgb = view.picture(decode())
+            predictor, rgb = plan.settings.predictor, decode()
+            if predictor.takes_tensors:
+                rgb = predictor.upload(rgb)
+            rgb = view.picture(rgb)
             question = Question(rgb, view.camera, _products(plan.wanted, plan.settings))
         return TakenFrame(plan, view, header, question)
 
@@ -260,10 +263,13 @@ class Outputs:
         camera = predictor.network_camera(view.camera) if resizes else view.camera
         has_depth = True
         if prediction is not None:
-            depth_m = np.ascontiguousarray(prediction.depth_m, np.float32)
+            depth_m = prediction.depth_m
+            if isinstance(depth_m, np.ndarray):
+                depth_m = np.ascontiguousarray(depth_m, np.float32)
             view.hide_unseen(depth_m)
-            has_depth = not bool(np.isnan(depth_m).all())
-            self._publish_images(plan, depth_m, prediction, frame.header)
+            on_host_m = to_host(depth_m)
+            has_depth = not bool(np.isnan(on_host_m).all())
+            self._publish_images(plan, on_host_m, prediction, frame.header)
         if "camera_info" in plan.wanted:
             self._publish("camera_info", view.camera_info(frame.header, camera))
         if "points" in plan.wanted:
@@ -303,14 +309,15 @@ class Outputs:
             self._publish("color", depth_to_color_image(depth_m, settings.colorize, header))
         if "confidence" in wanted:
             # Where there is no depth, nobody is sure of it.
-            confidence = np.where(np.isnan(depth_m), np.float32(0.0), prediction.confidence)
+            found = to_host(prediction.confidence)
+            confidence = np.where(np.isnan(depth_m), np.float32(0.0), found)
             self._publish("confidence", map_to_image(confidence, header))
         if "semantics" in wanted:
-            self._publish("semantics", labels_to_image(prediction.semantics, header))
+            self._publish("semantics", labels_to_image(to_host(prediction.semantics), header))
         if "attention" in wanted:
             name = settings.output.attention_map
             channel = settings.predictor.attention_names.index(name) if name else 0
-            attention = prediction.attention[..., channel]
+            attention = to_host(prediction.attention[..., channel])
             self._publish("attention", map_to_image(attention, header))
 
     def _cloud_encoder_of(

@@ -39,6 +39,7 @@ class RampPredictor:
         settings={"max_depth_m": 10.0},
     )
     product_names = attention_names = class_names = ()
+    takes_tensors = False
 
     def __init__(self, checkpoint: str, config: Any) -> None:
         self.checkpoint, self.config = checkpoint, config
