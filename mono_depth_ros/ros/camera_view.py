@@ -47,6 +47,7 @@ class CameraView:
         self._what: Rectification | None = None
         self._rectifier: ImageRectifier | None = None
         self._unseen: npt.NDArray[np.bool_] | None = None
+        self._unseen_at: dict[Any, Any] = {}
         self.distortion = ""
         if rectified:
             self.camera = self._recorded = camera_info_to_intrinsics(info)
@@ -85,12 +86,15 @@ class CameraView:
         """
         if self._unseen is None:
             return
-        unseen = resize_mask(self._unseen, *depth_m.shape)
-        if not isinstance(depth_m, np.ndarray):
-            import torch
+        key = (tuple(depth_m.shape), str(getattr(depth_m, "device", "host")))
+        if key not in self._unseen_at:
+            mask: Any = resize_mask(self._unseen, *depth_m.shape)
+            if not isinstance(depth_m, np.ndarray):
+                import torch
 
-            unseen = torch.from_numpy(unseen).to(depth_m.device)
-        depth_m[unseen] = np.nan
+                mask = torch.from_numpy(mask).to(depth_m.device)
+            self._unseen_at[key] = mask
+        depth_m[self._unseen_at[key]] = np.nan
 
     def camera_info(self, header: Header, resized: Intrinsics | None = None) -> CameraInfo:
         """Return what describes the picture and its depth, with the header of their image.
