@@ -86,7 +86,7 @@ class CameraView:
         """
         if self._unseen is None:
             return
-        key = (tuple(depth_m.shape), str(getattr(depth_m, "device", "host")))
+        key = (type(depth_m), tuple(depth_m.shape))
         if key not in self._unseen_at:
             mask: Any = resize_mask(self._unseen, *depth_m.shape)
             if not isinstance(depth_m, np.ndarray):
