@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
 import io
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -143,13 +145,17 @@ def quantise(
     """
     nncf = require_package("nncf", "int8")
     nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(
-        model,
-        nncf.Dataset(pictures, lambda rgb: inputs(rgb[np.newaxis])),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(pictures),
-        ignored_scope=nncf.IgnoredScope(types=list(ignored), validate=False) if ignored else None,
-    )
+    # NNCF draws its progress on stdout, where a program's results are.
+    with contextlib.redirect_stdout(sys.stderr):
+        return nncf.quantize(
+            model,
+            nncf.Dataset(pictures, lambda rgb: inputs(rgb[np.newaxis])),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(pictures),
+            ignored_scope=nncf.IgnoredScope(types=list(ignored), validate=False)
+            if ignored
+            else None,
+        )
 
 
 def _drop_last_casts(model: Any, onnx: Any) -> None:

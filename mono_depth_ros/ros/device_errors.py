@@ -15,3 +15,10 @@ def is_device_error(error: BaseException) -> bool:
     return isinstance(error, tuple(kinds)) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in _OF_DEVICE)
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the GPU is out of memory, so that less may still fit."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError)

@@ -20,10 +20,13 @@ class FairWorker(Generic[T]):
 
     Args:
         sources: how many there are; they are called by their number.
-        most: items per round.
+        most: items per round; see the attribute.
         process: handles a round, [(source, item), ...]; must not raise.
         ready: asked with a source before its item is taken; False: it waits for `wake`.
         name: name of the thread.
+
+    Attributes:
+        most: items per round, from the next round on.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class FairWorker(Generic[T]):
         ready: Callable[[int], bool] = lambda source: True,
         name: str = "fair_worker",
     ) -> None:
-        self._most, self._process, self._ready = most, process, ready
+        self.most, self._process, self._ready = most, process, ready
         self._waiting: list[deque[T]] = [deque() for _ in range(sources)]
         self._first = 0
         self._wakes: SimpleQueue[bool] = SimpleQueue()
@@ -86,7 +89,7 @@ class FairWorker(Generic[T]):
         taken: list[tuple[int, T]] = []
         for step in range(sources):
             source = (self._first + step) % sources
-            if len(taken) == self._most:
+            if len(taken) >= self.most:
                 break
             if not self._waiting[source] or not self._ready(source):
                 continue

@@ -20,7 +20,7 @@ from mono_depth_ros.prediction import Prediction
 from mono_depth_ros.ros import depth_process
 from mono_depth_ros.ros.camera_view import CameraViews
 from mono_depth_ros.ros.depth_node import DepthNode
-from mono_depth_ros.ros.device_errors import is_device_error
+from mono_depth_ros.ros.device_errors import is_device_error, is_out_of_memory
 from mono_depth_ros.ros.diagnostics import Diagnostics, FrameTimes
 from mono_depth_ros.ros.fair_worker import FairWorker
 from mono_depth_ros.ros.inputs import ImageMessage, Inputs
@@ -260,11 +260,34 @@ class MultiDepthNode(DepthNode):
         for group in groups.values():
             began_s = time.perf_counter()
             with _Dropping(self, [one.camera for one in group]):
-                answers = _ask(group)
+                answers = self._answers(group)
                 predict_s = time.perf_counter() - began_s
                 for one, answer in zip(group, answers, strict=True):
                     with _Dropping(self, [one.camera]):
                         self._give(one, answer, predict_s)
+
+    def _answers(self, group: Sequence[_Taken]) -> list[Prediction | None]:
+        """Ask the network about a group, in two parts if it is too large for the GPU's memory.
+
+        Only where `on_device_error` says smaller_batch; rounds are smaller from then on.
+        """
+        try:
+            return _ask(group)
+        except RuntimeError as error:
+            allowed = self.config.on_device_error == "smaller_batch" and len(group) > 1
+            if not (allowed and is_out_of_memory(error)):
+                raise
+        import torch
+
+        torch.cuda.empty_cache()
+        half = (len(group) + 1) // 2
+        self.network.trouble = (
+            f"out of memory with {len(group)} images in one run; from now on at most {half}"
+        )
+        self.get_logger().error(self.network.trouble)
+        if self._worker is not None:
+            self._worker.most = half
+        return [*self._answers(group[:half]), *self._answers(group[half:])]
 
     def _take(self, camera: _Camera, image: ImageMessage, received_s: float) -> _Taken | str:
         """Return a frame, or why there is none."""

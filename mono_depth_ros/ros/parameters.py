@@ -93,11 +93,12 @@ class NodeConfig:
             "range": (0.0, 1e4),
         },
     )
-    on_device_error: Literal["stop", "cpu"] = field(
+    on_device_error: Literal["stop", "cpu", "smaller_batch"] = field(
         default="stop",
         metadata={
             "description": "when the GPU is missing, lost or out of memory: stop (an error, and "
-            "the node is not active), or load the checkpoint on the CPU and go on there"
+            "the node is not active); cpu (load the checkpoint there and go on); smaller_batch "
+            "(out of memory with several cameras: fewer images per run of the network, else stop)"
         },
     )
     num_threads: int = field(

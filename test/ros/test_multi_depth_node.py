@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from known_network import KnownNetwork, load_known
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -205,6 +206,44 @@ def test_an_exception_of_the_network_drops_the_round_and_the_next_is_served(rig)
     r.network.gate.release(10)
     r.send("rear", 3)
     r.graph.spin_until(lambda: depth["rear"])
+
+
+class TestOutOfMemory:
+    """Two images at once are one too many."""
+
+    def overfill(self, r):
+        real = r.network.training_outputs
+
+        def outputs(image):
+            if len(image) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(image)
+
+        r.occupy("front")
+        for name in NAMES:
+            r.send(name, 2)
+        r.network.training_outputs = outputs
+        r.network.gate.release(100)
+
+    def test_asks_about_fewer_at_once_if_it_may(self, rig, capfd):
+        r = rig(on_device_error="smaller_batch")
+        r.start()
+        depth = r.listen()
+        self.overfill(r)
+        r.graph.spin_until(lambda: all(m and stamp_ns(m[-1]) == 2 for m in depth.values()))
+        assert r.node._worker.most == 1
+        told = "out of memory with 3 images in one run; from now on at most 2"
+        assert told in capfd.readouterr().err
+        assert r.node.network.facts()[0].startswith("out of memory with 2 images")
+        assert "device error" not in r.node.tally.counts
+
+    def test_stops_by_default(self, rig):
+        r = rig()
+        r.start()
+        r.listen()
+        self.overfill(r)
+        r.graph.spin_until(lambda: r.node._worker is None)
+        assert r.node.tally.counts["device error"] == 3
 
 
 def test_a_camera_without_camera_info_holds_up_nobody(rig):
