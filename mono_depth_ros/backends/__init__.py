@@ -19,7 +19,7 @@ from mono_depth_ros.backends.base import (
 )
 from mono_depth_ros.backends.self_test import require_same_answers, test_pictures
 from mono_depth_ros.backends.torch_eager import TorchEager
-from mono_depth_ros.errors import BackendError
+from mono_depth_ros.errors import BackendError, MonoDepthError
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
 
 __all__ = [
@@ -105,7 +105,8 @@ def make_backend(
             procedural world, rooms or streets as the network's largest depth says.
 
     Raises:
-        BackendError: backend, precision and device do not go together, or the answers deviate.
+        BackendError: backend, precision and device do not go together, the runtime cannot run the
+            network, or its answers deviate.
         ConfigError: an optional package is not installed.
     """
     require_supported(backend, precision, device)
@@ -115,7 +116,16 @@ def make_backend(
         return eager
     if precision == "int8":
         pictures = pictures or _world_pictures(size, network.max_depth_m)
-    made = _make(network, size, device, backend, precision, pictures or ())
+    try:
+        made = _make(network, size, device, backend, precision, pictures or ())
+    except Exception as error:
+        # PyTorch's own errors may be those of a GPU, which the node tells apart.
+        if isinstance(error, MonoDepthError) or backend in ("torch", "torch_compiled"):
+            raise
+        raise BackendError(
+            f"{backend} in {precision} cannot run this network at {size.height}x{size.width}: "
+            f"{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+        ) from error
     require_same_answers(made, eager, test_pictures(size, pictures or ()), precision)
     return made
 

@@ -105,6 +105,9 @@ def measure_preset(
     """Time a preset with random weights at a size; see `measure_checkpoint`."""
     preset = load_preset(shipped_presets()[name])
     settings = {**preset.settings, "image_size": {"height": size.height, "width": size.width}}
+    if "context_grid" in settings:
+        # The kernel has the size of the map, a 32nd of the image's.
+        settings["context_grid"] = [-(-size.height // 32), -(-size.width // 32)]
     network = create_model(preset.network, settings).eval()
     made, rows = _prepare(network, name, "random", size, device)
     return _timed(rows, made, size, seconds)

@@ -112,7 +112,8 @@ def pad_evenly(image: Tensor, height: int, width: int) -> tuple[Tensor, int, int
 
 def pad_to_multiple(image: Tensor, multiple: int) -> tuple[Tensor, Window]:
     """Zero-pad (B, C, h, w) evenly to multiples; return it and the index that undoes it."""
-    height, width = image.shape[-2:]
+    # Plain numbers, also while a graph is traced, whose division of negative ones rounds otherwise.
+    height, width = (int(length) for length in image.shape[-2:])
     padded, top, left = pad_evenly(image, ceil_to(height, multiple), ceil_to(width, multiple))
     return padded, (..., slice(top, top + height), slice(left, left + width))
 

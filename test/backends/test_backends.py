@@ -16,6 +16,7 @@ from mono_depth_ros.backends.self_test import TOLERANCES, fixed_pictures, requir
 from mono_depth_ros.backends.torch_eager import TorchEager
 from mono_depth_ros.errors import BackendError, ConfigError
 from mono_depth_ros.geometry import Intrinsics
+from mono_depth_ros.models.base import ImageSize
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 
 CPU = torch.device("cpu")
@@ -46,6 +47,31 @@ def test_float32_answers_what_pytorch_answers(name, backend):
             assert (values == expected[product]).mean() > 0.999
         else:
             np.testing.assert_allclose(values, expected[product], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["hma", "acan", "look_deeper"])
+def test_sizes_that_need_padding(name):
+    """70x90 is no multiple of 32, and halves to odd numbers."""
+    network, size = small_network(name), ImageSize(70, 90)
+    rgb = fixed_pictures(size)[0]
+    depth_m = make_backend(network, size, CPU, "onnxruntime").run(rgb)["depth_m"]
+    expected_m = answers_of_pytorch(network, rgb)["depth_m"]
+    np.testing.assert_allclose(depth_m, expected_m, rtol=1e-3)
+
+
+def test_what_cannot_be_exported_is_refused():
+    """At another size ASC+GCM averages its map to the kernel's grid; ONNX has nothing for that."""
+    with pytest.raises(BackendError, match=r"cannot run this network at 70x90: .*adaptive_avg"):
+        make_backend(small_network("asc_gcm"), ImageSize(70, 90), CPU, "openvino")
+
+
+def test_what_a_runtime_cannot_run_is_refused(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("Node Mul: incompatible dimensions\nat line 7")
+
+    monkeypatch.setattr("mono_depth_ros.backends.onnxruntime.OnnxRuntime._compile", fail)
+    with pytest.raises(BackendError, match="cannot run this network at 64x96: Node Mul: incomp"):
+        make_backend(small_network("pwa"), SIZE, CPU, "onnxruntime")
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime", "openvino"])
