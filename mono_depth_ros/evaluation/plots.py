@@ -225,7 +225,7 @@ def _dot_marks(dot: Dot, axes: _Axes) -> Iterator[str]:
     x, y = axes.x_px(math.log10(dot.x)), axes.y_px(dot.y)
     yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour(dot.series)}"/>'
     if dot.label:
-        yield f'<text x="{x - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(dot.label)}</text>'
+        yield f'<text x="{x + 8:.1f}" y="{y + 4:.1f}">{escape(dot.label)}</text>'
 
 
 def _unbroken(line: Line) -> Iterator[list[tuple[float, float]]]:
@@ -341,10 +341,10 @@ def _round_step(least: float) -> float:
 
 
 def _around(values: Sequence[float]) -> tuple[float, float]:
-    """Return the ends of decimal logarithms with half as much air on the left, for labels."""
+    """Return the ends of decimal logarithms with more air on the right, for labels."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     width = max(high - low, 0.5)
-    return low - 0.5 * width, high + 0.1 * width
+    return low - 0.05 * width, high + 0.35 * width
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
