@@ -160,7 +160,8 @@ class TestAlignment:
             },
             "integer": {"t": np.int32(wanted_ns)},
             "relative": {"time": np.array(wanted_ns) / SECOND_NS},
-            "absolute": {"timestamp": times_ns / SECOND_NS},
+            # Of Python's whole numbers, whose quotient is rounded once; NumPy's are rounded twice.
+            "absolute": {"timestamp": np.array([int(t) / SECOND_NS for t in times_ns])},
         }[layout]
         resolution_ns = 300 if layout == "absolute" else 0
         np.testing.assert_allclose(
