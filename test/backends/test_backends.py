@@ -196,7 +196,7 @@ def test_the_predictor_answers_alike_on_every_backend(light_checkpoint, backend,
     np.testing.assert_allclose(depth_m, expected(rgb, camera), rtol=bound)
 
 
-@pytest.mark.parametrize("name", ["hma", "pwa"])
+@pytest.mark.parametrize("name", ["hma", pytest.param("pwa", marks=pytest.mark.long)])
 def test_int8_answers_nearly_what_pytorch_answers(name):
     """Scales are fixed on these pictures. NNCF stumbles over the cast at the end of HMA's graph."""
     network = small_network(name)
