@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import ComposableNodeContainer, LoadComposableNodes
 from launch_ros.descriptions import ComposableNode
 
@@ -52,10 +51,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def make_actions(context: LaunchContext) -> list:
     """Build components and the included launch file from the values of the arguments."""
-    ONE.refuse_unknown_arguments(context, __file__, ARGUMENTS)
-    values = {
-        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS
-    }
+    values = ONE.argument_values(context, __file__, ARGUMENTS)
     width, height = int(values["width"]), int(values["height"])
     if (width > 0) != (height > 0):
         raise RuntimeError(f"width is {width} and height {height}; give both, or none")

@@ -86,10 +86,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def make_actions(context: LaunchContext) -> list:
     """Build the node and RViz from the values of the arguments."""
-    refuse_unknown_arguments(context)
-    values = {
-        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS
-    }
+    values = argument_values(context)
     image_topic = values["image_topic"].removesuffix("/compressed")
     actions = [*fast_dds_profile(), depth_node(values, image_topic)]
     if values["rviz"] == "true":
@@ -159,6 +156,16 @@ def sibling(topic: str, name: str) -> str:
     """Return the topic `name` in the namespace of `topic`."""
     parent, slash, _ = topic.rpartition("/")
     return f"{parent}{slash}{name}"
+
+
+def argument_values(
+    context: LaunchContext, file: str = __file__, arguments: list = ARGUMENTS
+) -> dict[str, str]:
+    """Return the value of each argument of a launch file; see `refuse_unknown_arguments`."""
+    refuse_unknown_arguments(context, file, arguments)
+    return {
+        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments
+    }
 
 
 def refuse_unknown_arguments(

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 # What the launch file for one camera has; launch files are no modules.
@@ -59,10 +58,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def make_actions(context: LaunchContext) -> list:
     """Build the node and RViz from the values of the arguments."""
-    ONE.refuse_unknown_arguments(context, __file__, ARGUMENTS)
-    values = {
-        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS
-    }
+    values = ONE.argument_values(context, __file__, ARGUMENTS)
     cameras = [name.strip() for name in values["cameras"].split(",") if name.strip()]
     if not cameras:
         raise RuntimeError("cameras is empty; name them: cameras:=front,left,right")

@@ -5,9 +5,10 @@
 Ends by itself: with the bag the evaluator writes its report, and with that all else stops.
 """
 
+import runpy
 import signal
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
@@ -24,11 +25,13 @@ from launch.event_handlers import OnProcessExit
 from launch.events import matches_action
 from launch.events.process import ProcessExited, SignalProcess
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage
 
+# What the launch file of the node has; launch files are no modules.
+ONE_FILE = Path(__file__).with_name("depth.launch.py")
+ONE = SimpleNamespace(**runpy.run_path(str(ONE_FILE)))
 DEPTH_TOPIC = "/depth_node/depth/image"
 # The network may take that long for the last image of the bag.
 LAST_DEPTH_S = 3.0
@@ -87,12 +90,9 @@ def generate_launch_description() -> LaunchDescription:
 
 def make_actions(context: LaunchContext) -> list:
     """Build depth node, evaluator and player from the values of the arguments."""
-    refuse_unknown_arguments(context)
-    values = {
-        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS
-    }
-    values["camera_info_topic"] = values["camera_info_topic"] or sibling_camera_info(
-        values["image_topic"]
+    values = ONE.argument_values(context, __file__, ARGUMENTS)
+    values["camera_info_topic"] = values["camera_info_topic"] or ONE.sibling(
+        values["image_topic"].removesuffix("/compressed"), "camera_info"
     )
     evaluator, player = evaluator_node(values), bag_player(values)
 
@@ -112,7 +112,7 @@ def depth_node_and_rviz(values: dict[str, str]) -> IncludeLaunchDescription:
     """Return depth.launch.py with the clock of the bag."""
     names = ("checkpoint", "image_topic", "camera_info_topic", "rviz", "fixed_frame")
     return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(Path(__file__).with_name("depth.launch.py"))),
+        PythonLaunchDescriptionSource(str(ONE_FILE)),
         launch_arguments=[*((name, values[name]) for name in names), ("use_sim_time", "true")],
     )
 
@@ -182,23 +182,3 @@ def actions_after(event: ProcessExited, evaluator: Node, player: ExecuteProcess)
         stop = SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(evaluator))
         return [TimerAction(period=LAST_DEPTH_S, actions=[EmitEvent(event=stop)])]
     return None
-
-
-def sibling_camera_info(image_topic: str) -> str:
-    """Return the camera_info topic beside an image topic."""
-    parent, slash, _ = image_topic.removesuffix("/compressed").rpartition("/")
-    return f"{parent}{slash}camera_info"
-
-
-def refuse_unknown_arguments(context: LaunchContext) -> None:
-    """Refuse misspelt arguments, which launch would pass over silently.
-
-    Only when this file is the one on the command line: an including file may have others.
-    """
-    if not any(Path(word).name == Path(__file__).name for word in sys.argv):
-        return
-    known = [argument.name for argument in ARGUMENTS]
-    given = [word.partition(":=")[0] for word in context.argv if ":=" in word]
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise RuntimeError(f"no launch argument {', '.join(unknown)}; there are {', '.join(known)}")

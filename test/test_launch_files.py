@@ -7,12 +7,13 @@ of them, so names, types and values are checked; that ROS accepts them is not.
 import importlib.util
 import sys
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import yaml
+from launch_stand_ins import Configuration, Context
 
 ROOT = Path(__file__).parents[1]
 LAUNCH_FILE = ROOT / "launch" / "depth.launch.py"
@@ -28,20 +29,6 @@ class StandInArgument:
     default_value: str
     description: str
     choices: list[str] | None = None
-
-
-@dataclass
-class StandInConfiguration:
-    name: str
-
-    def perform(self, context: Any) -> str:
-        return context.launch_configurations[self.name]
-
-
-@dataclass
-class StandInContext:
-    launch_configurations: dict[str, str]
-    argv: list[str] = field(default_factory=list)
 
 
 class StandInNode:
@@ -71,13 +58,13 @@ class StandInOpaque:
 
 def stand_in_modules():
     contents = {
-        "launch": {"LaunchContext": StandInContext, "LaunchDescription": list},
+        "launch": {"LaunchContext": Context, "LaunchDescription": list},
         "launch.actions": {
             "DeclareLaunchArgument": StandInArgument,
             "OpaqueFunction": StandInOpaque,
             "SetEnvironmentVariable": StandInEnvironment,
         },
-        "launch.substitutions": {"LaunchConfiguration": StandInConfiguration},
+        "launch.substitutions": {"LaunchConfiguration": Configuration},
         "launch_ros": {},
         "launch_ros.actions": {"Node": StandInNode},
         "launch_ros.parameter_descriptions": {"ParameterValue": StandInValue},
@@ -108,7 +95,7 @@ def run(launch_file):
     def run_with(**given):
         *arguments, opaque = launch_file.generate_launch_description()
         values = {argument.name: argument.default_value for argument in arguments} | given
-        actions = opaque.function(StandInContext(values))
+        actions = opaque.function(Context(values))
         environment = {a.name: a.value for a in actions if isinstance(a, StandInEnvironment)}
         nodes = {a.arguments["name"]: a.arguments for a in actions if isinstance(a, StandInNode)}
         assert all(isinstance(a, StandInEnvironment) for a in actions[: len(environment)])
@@ -189,7 +176,7 @@ def test_a_users_own_fast_dds_profile_stays(run, monkeypatch):
 
 
 def test_misspelt_arguments_are_refused_unless_the_file_is_included(launch_file, monkeypatch):
-    context = StandInContext({}, argv=["chekpoint:=x", "rviz:=true"])
+    context = Context({}, argv=["chekpoint:=x", "rviz:=true"])
     monkeypatch.setattr(sys, "argv", ["ros2", "launch", "mono_depth_ros", "depth.launch.py"])
     with pytest.raises(RuntimeError, match="no launch argument chekpoint; there are checkpoint"):
         launch_file.refuse_unknown_arguments(context)

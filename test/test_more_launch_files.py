@@ -7,12 +7,13 @@ not checked.
 import importlib.util
 import sys
 import types
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from launch_stand_ins import Configuration, Context
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,20 +24,6 @@ class Argument:
     default_value: str | None = None
     description: str = ""
     choices: list[str] | None = None
-
-
-@dataclass
-class Configuration:
-    name: str
-
-    def perform(self, context):
-        return context.launch_configurations[self.name]
-
-
-@dataclass
-class Context:
-    launch_configurations: dict[str, str]
-    argv: list[str] = field(default_factory=list)
 
 
 class Recorded:

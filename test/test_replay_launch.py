@@ -4,11 +4,12 @@ import importlib.util
 import signal
 import sys
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from launch_stand_ins import Configuration, Context
 
 from mono_depth_ros.ros.evaluator_parameters import EvaluatorConfig
 
@@ -33,21 +34,6 @@ class Recorded:
 
 
 @dataclass
-class Configuration:
-    name: str
-
-    def perform(self, context):
-        return context.launch_configurations[self.name]
-
-
-@dataclass
-class Context:
-    launch_configurations: dict[str, str]
-    argv: list[str] = field(default_factory=list)
-    is_shutdown: bool = False
-
-
-@dataclass
 class Exited:
     action: Any
     returncode: int
@@ -58,7 +44,8 @@ STAND_INS = {
     "launch": {"LaunchContext": Context, "LaunchDescription": list},
     "launch.actions": (
         "DeclareLaunchArgument", "EmitEvent", "ExecuteProcess", "IncludeLaunchDescription",
-        "OpaqueFunction", "RegisterEventHandler", "Shutdown", "TimerAction",
+        "OpaqueFunction", "RegisterEventHandler", "SetEnvironmentVariable", "Shutdown",
+        "TimerAction",
     ),
     "launch.event_handlers": ("OnProcessExit",),
     "launch.events": ("matches_action",),
@@ -180,4 +167,4 @@ def test_the_end_of_each_process(run):
 def test_misspelt_arguments_are_refused(launch_file, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["ros2", "launch", "mono_depth_ros", "replay.launch.py"])
     with pytest.raises(RuntimeError, match="no launch argument bagg; there are bag"):
-        launch_file.refuse_unknown_arguments(Context({}, argv=["bagg:=x"]))
+        launch_file.make_actions(Context({}, argv=["bagg:=x"]))
