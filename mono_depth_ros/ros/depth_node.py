@@ -6,19 +6,16 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo
 
 from mono_depth_ros.cloud_filters import CloudConfig
-from mono_depth_ros.decoding import compressed_image_to_rgb, image_to_rgb
 from mono_depth_ros.errors import MonoDepthError
-from mono_depth_ros.ros.camera_view import CameraViews
-from mono_depth_ros.ros.device_errors import is_device_error
-from mono_depth_ros.ros.diagnostics import Diagnostics, FrameTimes
-from mono_depth_ros.ros.inputs import ImageMessage, Inputs
+from mono_depth_ros.ros.camera_frames import CameraFrames, Dropping, Taken, WaitingImage, ask
+from mono_depth_ros.ros.diagnostics import Diagnostics
+from mono_depth_ros.ros.inputs import ImageMessage
 from mono_depth_ros.ros.loading import LoadPredictor
 from mono_depth_ros.ros.outputs import Outputs
 from mono_depth_ros.ros.parameters import (
@@ -28,10 +25,12 @@ from mono_depth_ros.ros.parameters import (
     declare_config,
     follow_all_changes,
 )
-from mono_depth_ros.ros.rate_limit import RateLimit
 from mono_depth_ros.ros.served_network import ServedNetwork
-from mono_depth_ros.ros.tally import EMPTY_DEPTH, SERVED, SERVED_EMPTY, FrameTally
+from mono_depth_ros.ros.tally import FrameTally
 from mono_depth_ros.ros.worker import NewestItemWorker
+
+if TYPE_CHECKING:
+    from mono_depth_ros.prediction import Prediction
 
 
 class DepthNode(LifecycleNode):
@@ -83,12 +82,8 @@ class DepthNode(LifecycleNode):
             )
         self._diagnostics = Diagnostics(self, self.tally, self.network.facts)
         self._alarm = self.create_guard_condition(self._on_device_error)
-        self._worker: NewestItemWorker[tuple[ImageMessage, float]] | None = None
-        self._camera_info: CameraInfo | None = None
-        self._views: CameraViews | None = None
-        self._last_input: tuple[type, int, int] | None = None
-        self._inputs: Inputs | None = None
-        self._limit = RateLimit()
+        self._worker: NewestItemWorker[WaitingImage] | None = None
+        self._camera = CameraFrames(self.tally, [self._diagnostics])
 
     @property
     def config(self) -> NodeConfig:
@@ -158,85 +153,38 @@ class DepthNode(LifecycleNode):
     def _start_input(self) -> list[str]:
         """Start the worker and subscribe; return the topics that images are expected on."""
         device = self.network.loaded.predictor.device
-        self._views = CameraViews(self.config.rectified, device, self.get_logger().info)
         self._worker = NewestItemWorker(
-            self._process, lambda: self._camera_info is not None, "depth_worker"
+            self._process, lambda: self._camera.info is not None, "depth_worker"
         )
         self._worker.start()
-        self._inputs = Inputs(self, self.config, self._on_image, self._on_camera_info)
-        return self._inputs.image_topics
+        return self._camera.listen(self, self.config, device, self._on_image, self._on_camera_info)
 
     def _on_camera_info(self, info: CameraInfo) -> None:
-        self._views.add(info)
-        self._camera_info = info  # the worker starts once this is set
+        self._camera.hear(info)
         if self._worker is not None:
             self._worker.wake()
 
     def _on_image(self, image: ImageMessage) -> None:
-        if self._worker is None:
-            return
-        self.tally.receive()
-        replaced = self._worker.offer((image, time.perf_counter()))
-        waits = self._camera_info is None
-        if waits:
-            topic = self._inputs.hear_latched_camera_info()
-            self.tally.warn(
-                "no camera_info",
-                f"images come but no camera_info on {topic}; the newest image waits",
-            )
-        self.tally.count("no camera_info" if waits else "replaced by a newer frame", replaced)
+        if self._worker is not None:
+            self._camera.receive(image, self._worker.offer)
 
-    def _process(self, item: tuple[ImageMessage, float]) -> None:
-        image, received_s = item
-        try:
-            self.tally.count(self._serve(image, received_s))
-        except MonoDepthError as error:
-            self.tally.drop(type(error).__name__, str(error))
-        except Exception as error:
-            if is_device_error(error):
-                self.tally.drop("device error", str(error))
-                self._alarm.trigger()
-            else:
-                self.tally.drop("unexpected error", traceback.format_exc())
+    def _process(self, item: WaitingImage) -> None:
+        """Take an image, ask the network about it, publish the answer."""
+        with Dropping(self._alarm.trigger, [self.tally]):
+            outputs: Outputs = self.network.outputs
+            taken = self._camera.take(*item, outputs, self.config.max_rate_hz)
+            if isinstance(taken, str):
+                self.tally.count(taken)
+                return
+            began_s = time.perf_counter()
+            (answer,) = ask([taken])
+            self._give(taken, outputs, answer, time.perf_counter() - began_s)
 
-    def _serve(self, image: ImageMessage, received_s: float) -> str:
-        """Publish what is wanted of an image; return the outcome."""
-        taken_s = time.perf_counter()
-        if self._is_other_transport_of_last(image):
-            return "other transport of the last frame"
-        outputs: Outputs = self.network.outputs
-        plan = outputs.plan()
-        if not plan.wanted:
-            return "nobody subscribed"
-        if not self._limit.passes(taken_s, self.config.max_rate_hz):
-            return "above max_rate_hz"
-        self._views.device = plan.settings.predictor.device
-        view = self._views.of(image.header, self._inputs.topic_of(image))
-        compressed = isinstance(image, CompressedImage)
-        decode = partial(compressed_image_to_rgb if compressed else image_to_rgb, image)
-        published = outputs.publish(plan, view, decode, image.header)
-        self.network.camera = view.camera
-        # rclpy's Time refuses stamps before 1970, which are only strange.
-        stamp_ns = image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
-        age_ns = self.get_clock().now().nanoseconds - stamp_ns
-        times = FrameTimes(
-            taken_s - received_s,
-            published.decode_s,
-            published.predict_s,
-            published.publish_s,
-            1e-9 * age_ns,
-        )
-        self._diagnostics.served(times, image.header)
-        if published.has_depth:
-            return SERVED
-        self.tally.warn(SERVED_EMPTY, EMPTY_DEPTH)
-        return SERVED_EMPTY
-
-    def _is_other_transport_of_last(self, image: ImageMessage) -> bool:
-        stamp = image.header.stamp
-        this = (type(image), stamp.sec, stamp.nanosec)
-        last, self._last_input = self._last_input, this
-        return last is not None and last[1:] == this[1:] and last[0] is not this[0]
+    def _give(
+        self, taken: Taken, outputs: Outputs, answer: Prediction | None, predict_s: float
+    ) -> None:
+        self.network.camera = taken.frame.view.camera
+        taken.camera.give(taken, outputs, answer, predict_s, self.get_clock())
 
     def _on_device_error(self) -> None:
         """Do what the parameter `on_device_error` says, in the executor's thread."""
@@ -252,17 +200,15 @@ class DepthNode(LifecycleNode):
         self.trigger_deactivate()
 
     def _stop_input(self) -> None:
-        if self._inputs is not None:
-            self._inputs.close()
+        self._camera.unsubscribe()
         if self._worker is not None:
             self._worker.stop()
             self._count_left_out("deactivated")
-        self._inputs = self._worker = self._camera_info = self._last_input = None
-        self._diagnostics.state = "inactive"
+        self._worker = None
+        self._camera.forget()
 
     def _count_left_out(self, why: str) -> None:
-        waited_for_info = self._camera_info is None
-        self.tally.count("no camera_info" if waited_for_info else why, self._worker.left_out())
+        self._camera.count_left_out(why, self._worker.left_out())
 
     def _release(self) -> None:
         self._stop_input()

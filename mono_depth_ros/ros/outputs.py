@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -94,22 +93,6 @@ class TakenFrame:
     view: CameraView
     header: Header
     question: Question | None
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What came of one frame.
-
-    Attributes:
-        has_depth: False where depth was computed and is NaN everywhere.
-        decode_s, predict_s, publish_s: seconds of decoding, of the predictor, of building and
-            publishing messages.
-    """
-
-    has_depth: bool
-    decode_s: float
-    predict_s: float
-    publish_s: float
 
 
 class Outputs:
@@ -207,10 +190,10 @@ class Outputs:
             settings,
         )
 
-    def publish(
+    def take(
         self, plan: Plan, view: CameraView, decode: Callable[[], ColorArray], header: Header
-    ) -> Published:
-        """Compute and publish what is wanted of one image.
+    ) -> TakenFrame:
+        """Decode an image, if more than its camera_info is wanted.
 
         Args:
             plan: see `plan`.
@@ -219,29 +202,8 @@ class Outputs:
             header: of the image.
 
         Raises:
-            MonoDepthError: the image cannot be used. Of a cloud that cannot be made, everything
-                else is published before.
+            MonoDepthError: the image cannot be used.
         """
-        began_s = time.perf_counter()
-        frame = self.take(plan, view, decode, header)
-        decoded_s = predicted_s = time.perf_counter()
-        prediction = None
-        if (asked := frame.question) is not None:
-            settings = plan.settings
-            prediction = settings.predictor.predict(
-                asked.rgb, asked.camera, asked.products, settings.output.output_size
-            )
-            predicted_s = time.perf_counter()
-        has_depth = self.give(frame, prediction)
-        published_s = time.perf_counter()
-        return Published(
-            has_depth, decoded_s - began_s, predicted_s - decoded_s, published_s - predicted_s
-        )
-
-    def take(
-        self, plan: Plan, view: CameraView, decode: Callable[[], ColorArray], header: Header
-    ) -> TakenFrame:
-        """Decode an image, if more than its camera_info is wanted; see `publish`."""
         question = None
         if plan.wanted != {"camera_info"}:
             predictor, rgb = plan.settings.predictor, decode()
@@ -252,10 +214,13 @@ class Outputs:
         return TakenFrame(plan, view, header, question)
 
     def give(self, frame: TakenFrame, prediction: Prediction | None) -> bool:
-        """Publish what is wanted of a frame, with the answer to its question; see `publish`.
+        """Publish what is wanted of a frame, with the answer to its question.
 
         Returns:
             False where depth was computed and is NaN everywhere.
+
+        Raises:
+            MonoDepthError: the cloud cannot be made; everything else is published before.
         """
         plan, view, settings = frame.plan, frame.view, frame.plan.settings
         predictor = settings.predictor

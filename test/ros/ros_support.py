@@ -21,7 +21,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
 import mono_depth_ros
-from mono_depth_ros.prediction import Prediction
+from mono_depth_ros.prediction import Prediction, Question
 
 TIMEOUT_S = 20.0
 HEIGHT, WIDTH = 64, 96
@@ -59,6 +59,9 @@ class RampPredictor:
         self, rgb: np.ndarray, camera: Any, products: Any = (), size: str = "camera"
     ) -> Prediction:
         return Prediction(self(rgb, camera))
+
+    def predict_batch(self, questions: Sequence[Question], size: str) -> list[Prediction]:
+        return [self.predict(q.rgb, q.camera, q.products, size) for q in questions]
 
 
 class Graph:

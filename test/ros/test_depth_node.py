@@ -55,7 +55,7 @@ class Bench:
     def start(self, info=None):
         assert self.node.start()
         self.graph.publish_matched(self.info, info or make_camera_info())
-        self.graph.spin_until(lambda: self.node._camera_info is not None)
+        self.graph.spin_until(lambda: self.node._camera.info is not None)
 
     def count(self, outcome):
         return self.node.tally.counts.get(outcome, 0)
@@ -266,7 +266,7 @@ def test_impossible_camera_info_drops_frames_until_a_good_one_comes(bench, info)
     good = make_camera_info()
     b.graph.publish_matched(b.info, good)
     b.graph.spin_until(
-        lambda: b.node._camera_info.k[0] == 80.0 and b.node._camera_info.width == WIDTH
+        lambda: b.node._camera.info.k[0] == 80.0 and b.node._camera.info.width == WIDTH
     )
     b.send(make_image(random_rgb(0), 2))
     b.graph.spin_until(lambda: depth)
@@ -322,7 +322,7 @@ def test_frames_of_before_a_pause_are_not_served_after_it(bench):
     b.image.publish(make_image(random_rgb(0), 1))
     b.node.trigger_activate()
     b.graph.publish_matched(b.info, make_camera_info())
-    b.graph.spin_until(lambda: b.node._camera_info is not None)
+    b.graph.spin_until(lambda: b.node._camera.info is not None)
     b.send(make_image(random_rgb(0), 2))
     b.graph.spin_until(lambda: depth)
     assert [stamp_ns(message) for message in depth] == [2]

@@ -109,7 +109,7 @@ class TestCheckpoint:
             info.header.stamp.nanosec = stamp
             b.info.publish(info)
             b.graph.spin_until(
-                lambda stamp=stamp: b.node._camera_info.header.stamp.nanosec == stamp
+                lambda stamp=stamp: b.node._camera.info.header.stamp.nanosec == stamp
             )
             if stamp % 3 == 0:
                 set_parameters(checkpoint=f"slow_{stamp}")

@@ -87,7 +87,7 @@ class Rig:
     def know(self, info):
         """Publish a camera_info and wait until the node has it."""
         self.graph.publish_matched(self.info, info)
-        self.graph.spin_until(lambda: self.node._camera_info == info)
+        self.graph.spin_until(lambda: self.node._camera.info == info)
 
     def send(self, image):
         """Publish an image; return depth, camera_info and cloud of it."""
@@ -285,7 +285,7 @@ def test_nobody_is_asked_for_what_only_latched_publishers_keep(graph, rig):
     graph.publish_matched(camera.image, make_image(random_rgb(0), 1))
     waiting = camera.node._worker._waiting
     graph.spin_until(lambda: waiting)
-    assert "latched_camera_info" not in camera.node._inputs._subscriptions
+    assert "latched_camera_info" not in camera.node._camera.inputs._subscriptions
     camera.know(distorted_info())
     graph.spin_until(lambda: camera.outputs["points"])
 
@@ -305,7 +305,7 @@ def test_nobody_is_asked_for_what_only_latched_publishers_keep(graph, rig):
 def test_an_impossible_lens_drops_frames_until_a_good_one_comes(rig, bad):
     camera = rig()
     camera.info.publish(bad)  # NaN is not equal to itself
-    camera.graph.spin_until(lambda: camera.node._camera_info is not None)
+    camera.graph.spin_until(lambda: camera.node._camera.info is not None)
     camera.graph.publish_matched(camera.image, make_image(random_rgb(0), 1))
     camera.graph.spin_until(lambda: camera.node.tally.counts.get("CalibrationError"))
     camera.know(distorted_info())
