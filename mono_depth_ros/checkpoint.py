@@ -71,6 +71,13 @@ class CheckpointInfo:
     sha256: str = ""
     format: int = FORMAT
 
+    def focal_ratio(self, network_fx_px: float) -> float:
+        """Return what `forward` is multiplied by for a camera: its fx at `image_size` over f_train.
+
+        1 where the focal correction is off.
+        """
+        return 1.0 if self.training_focal_px is None else network_fx_px / self.training_focal_px
+
 
 def save_checkpoint(
     path: Path, network: DepthNetwork, info: CheckpointInfo, precision: Precision = "float16"

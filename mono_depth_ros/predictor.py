@@ -103,6 +103,12 @@ class DepthPredictor:
     the letterboxed camera and f_train the checkpoint's. A camera of half the focal length sees
     everything half as large, which a network takes for twice as far. A calibration may also shift
     the inverse of that depth; what is then no depth becomes NaN.
+
+    Attributes:
+        config: the settings in force.
+        info: of the checkpoint.
+        device: where the network runs.
+        backend: runs the network alone, on images of its own size.
     """
 
     def __init__(
@@ -112,7 +118,7 @@ class DepthPredictor:
         self.info = info
         self.device = resolve_device(self.config.device)
         self._network = network.eval()
-        self._backend = make_backend(
+        self.backend = make_backend(
             network, info.image_size, self.device, self.config.backend, self.config.precision
         )
         self._letterboxes: dict[tuple[int, int], Letterbox] = {}
@@ -252,10 +258,10 @@ class DepthPredictor:
     def _run(self, pictures: Sequence[Array], products: bool) -> list[dict[str, Array]]:
         """Run the network on arrays, or on tensors; return name → (C, h, w) of the same kind."""
         if not isinstance(pictures[0], Tensor):
-            return self._backend.run_batch(pictures, products)
-        if not isinstance(self._backend, TorchBackend):
+            return self.backend.run_batch(pictures, products)
+        if not isinstance(self.backend, TorchBackend):
             raise ShapeError(f"backend {self.config.backend} takes arrays, not tensors")
-        found = self._backend.answer(torch.stack(list(pictures)), products)
+        found = self.backend.answer(torch.stack(list(pictures)), products)
         return [{name: found[name][i] for name in found} for i in range(len(pictures))]
 
     def _answer(
@@ -285,7 +291,7 @@ class DepthPredictor:
     @property
     def takes_tensors(self) -> bool:
         """Whether images are resized on a GPU: what `upload` brings there is answered there."""
-        return self.device.type != "cpu" and isinstance(self._backend, TorchBackend)
+        return self.device.type != "cpu" and isinstance(self.backend, TorchBackend)
 
     def upload(self, rgb: npt.NDArray[np.uint8]) -> Tensor:
         """Return an image (H, W, 3) uint8 on `device`, without waiting until it is there."""
@@ -340,8 +346,7 @@ class DepthPredictor:
             return 1.0
         network_fx_px = letterbox.camera(camera).fx
         self._warn_of_camera(network_fx_px)
-        training_px = self.info.training_focal_px
-        return 1.0 if training_px is None else network_fx_px / training_px
+        return self.info.focal_ratio(network_fx_px)
 
     def _warn_of_camera(self, network_fx_px: float) -> None:
         if self._calibration is None or network_fx_px in self._warned_of_px:

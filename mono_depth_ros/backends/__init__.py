@@ -80,9 +80,9 @@ def require_available(backend: BackendName, precision: Precision, device: torch.
     if precision == "int8":
         require_package("nncf", "int8")
     if backend == "openvino":
-        from mono_depth_ros.backends.openvino import require_ability
+        from mono_depth_ros.backends.openvino import core_for
 
-        require_ability(precision)
+        core_for(precision)
 
 
 def make_backend(

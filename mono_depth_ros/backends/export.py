@@ -164,12 +164,10 @@ def check_graph(
     pytorch, file, deviations = [], [], []
     for frame in frames:
         inputs = {IMAGE: frame.rgb[np.newaxis]}
-        ratio = 1.0
         if info.training_focal_px is not None:
             inputs[FOCAL] = np.array([frame.focal_px], np.float32)
-            ratio = frame.focal_px / info.training_focal_px
         answer_m = session.run([DEPTH], inputs)[0][0, 0]
-        expected_m = ratio * eager.run(frame.rgb)[DEPTH][0]
+        expected_m = info.focal_ratio(frame.focal_px) * eager.run(frame.rgb)[DEPTH][0]
         pytorch.append(depth_errors(expected_m, frame.depth_m))
         file.append(depth_errors(answer_m, frame.depth_m))
         deviations.append(np.abs(answer_m - expected_m).mean() / expected_m.mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,8 @@ from mono_depth_ros.backends.graph import NOT_QUANTISED, quantise
 from mono_depth_ros.errors import BackendError
 
 
-def require_ability(precision: Precision) -> None:
-    """Check that this processor computes in a precision.
+def core_for(precision: Precision) -> Any:
+    """Return OpenVINO's core, once this processor is known to compute in a precision.
 
     Raises:
         ConfigError: openvino is not installed.
@@ -27,6 +28,7 @@ def require_ability(precision: Precision) -> None:
             "this processor has no bfloat16 arithmetic (AVX512-BF16 or AMX); choose precision "
             "int8 or float32"
         )
+    return core
 
 
 class OpenVino(GraphBackend):
@@ -49,9 +51,8 @@ class OpenVino(GraphBackend):
         precision: Precision,
         pictures: Sequence[npt.NDArray[np.uint8]] = (),
     ) -> None:
-        require_ability(precision)
         self._precision, self._pictures = precision, pictures
-        self._core = require_package("openvino", "backend openvino").Core()
+        self._core = core_for(precision)
         # Must be said: left alone, OpenVINO takes bfloat16 wherever there is AMX.
         self._hint = "bf16" if precision == "bfloat16" else "f32"
         super().__init__(graph, product_names)

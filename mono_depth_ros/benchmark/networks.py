@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 
 from mono_depth_ros.backends import (
@@ -21,13 +20,13 @@ from mono_depth_ros.backends import (
 )
 from mono_depth_ros.backends.self_test import fixed_pictures
 from mono_depth_ros.backends.world_pictures import WorldPicture, check_pictures
-from mono_depth_ros.benchmark.timing import Timing, time_in_turns
 from mono_depth_ros.checkpoint import CheckpointInfo, load_network
 from mono_depth_ros.errors import MonoDepthError
 from mono_depth_ros.metrics import depth_errors, mean_over_images
 from mono_depth_ros.models import create_model
 from mono_depth_ros.models.base import DepthNetwork, ImageSize
 from mono_depth_ros.models.presets import load_preset, shipped_presets
+from mono_depth_ros.timing import Timing, time_in_turns
 
 Execution = tuple[BackendName, Precision]
 _NO_TIMING = Timing(math.nan, math.nan, 0)
@@ -155,8 +154,6 @@ def _timed(
 def _abs_rel(backend: Backend, info: CheckpointInfo, pictures: Sequence[WorldPicture]) -> float:
     errors = []
     for picture in pictures:
-        focal_px = info.training_focal_px
-        ratio = 1.0 if focal_px is None else picture.focal_px / focal_px
-        depth_m = np.float32(ratio) * backend.run(picture.rgb)["depth_m"][0]
+        depth_m = info.focal_ratio(picture.focal_px) * backend.run(picture.rgb)["depth_m"][0]
         errors.append(depth_errors(depth_m, picture.depth_m))
     return mean_over_images(errors).abs_rel

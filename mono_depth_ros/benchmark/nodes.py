@@ -13,14 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mono_depth_ros.backends import make_backend
 from mono_depth_ros.backends.self_test import fixed_pictures
 from mono_depth_ros.benchmark.networks import EAGER, Execution
-from mono_depth_ros.benchmark.timing import Timing, time_in_turns
-from mono_depth_ros.checkpoint import load_network
-from mono_depth_ros.device import resolve_device
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 from mono_depth_ros.processes import running
+from mono_depth_ros.timing import Timing, time_in_turns
 
 # What decoding, messages and DDS may cost beside the network: rate >= 1 / (T + 6 ms).
 OVERHEAD_GOAL_MS = 6.0
@@ -100,13 +97,11 @@ def _rows_of(
 ) -> list[NodeRow]:
     from mono_depth_ros.ros.load import measure_node
 
-    network, info = load_network(checkpoint)
-    backend = make_backend(network, info.image_size, resolve_device(device), *way)
     config = InferenceConfig(device=device, backend=way[0], precision=way[1])
     predictor = DepthPredictor.load(checkpoint, config)
     rgb = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
     alone: dict[str, Callable[[], object]] = {
-        "network": partial(backend.run, fixed_pictures(info.image_size)[0]),
+        "network": partial(predictor.backend.run, fixed_pictures(predictor.info.image_size)[0]),
         "predictor": partial(predictor, rgb, None),
     }
     before = time_in_turns(alone, seconds / 2)

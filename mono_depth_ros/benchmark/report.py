@@ -16,8 +16,8 @@ from mono_depth_ros import __version__
 from mono_depth_ros.benchmark.networks import NetworkRow
 from mono_depth_ros.benchmark.nodes import NodeRow
 from mono_depth_ros.benchmark.recordings import ReadingRow
-from mono_depth_ros.benchmark.timing import Timing
 from mono_depth_ros.evaluation.plots import Dot, scatter_plot, standalone
+from mono_depth_ros.timing import Timing
 
 FORMAT = 2
 

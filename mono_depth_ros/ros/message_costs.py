@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import array
 import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -20,8 +18,9 @@ from std_msgs.msg import Header
 from mono_depth_ros.clouds import POINT
 from mono_depth_ros.geometry import Intrinsics
 from mono_depth_ros.ros.encoding import CloudEncoder, ColorArray, DepthArray, depth_to_image
+from mono_depth_ros.timing import time_in_turns
 
-_RUNS = 60
+_SECONDS = 1.0
 
 
 def usual_depth_image(depth_m: DepthArray, header: Header) -> Image:
@@ -79,33 +78,23 @@ def measure_message_costs(height: int, width: int) -> dict[str, float]:
     rgb = random.integers(0, 256, (height, width, 3), np.uint8)
     header = Header(frame_id="camera_optical_frame")
     ours, usual = CloudEncoder(camera), UsualCloud(camera)
-    pairs = {
-        "depth_message": (
-            lambda: depth_to_image(depth_m, header),
-            lambda: usual_depth_image(depth_m, header),
-        ),
-        "cloud_message": (
-            lambda: ours.encode(depth_m, rgb, header),
-            lambda: usual(depth_m, rgb, header),
-        ),
+    pairs: dict[str, dict[str, Callable[[], object]]] = {
+        "depth_message": {
+            "ours": lambda: depth_to_image(depth_m, header),
+            "usual": lambda: usual_depth_image(depth_m, header),
+        },
+        "cloud_message": {
+            "ours": lambda: ours.encode(depth_m, rgb, header),
+            "usual": lambda: usual(depth_m, rgb, header),
+        },
     }
     rows = {}
     for name, ways in pairs.items():
-        ours_ms, usual_ms = _medians_ms(ways)
+        times = time_in_turns(ways, _SECONDS)
+        ours_ms, usual_ms = times["ours"].median_ms, times["usual"].median_ms
         rows |= {
             f"{name}_ms": ours_ms,
             f"{name}_usual_ms": usual_ms,
             f"{name}_times_faster": usual_ms / ours_ms,
         }
     return rows
-
-
-def _medians_ms(ways: Sequence[Callable[[], Any]]) -> list[float]:
-    """Time the ways in turn, so that another program slows all of them alike."""
-    times_s: list[list[float]] = [[] for _ in ways]
-    for _ in range(_RUNS):
-        for way, times in zip(ways, times_s, strict=True):
-            started_s = time.perf_counter()
-            way()
-            times.append(time.perf_counter() - started_s)
-    return [1e3 * float(np.median(times)) for times in times_s]

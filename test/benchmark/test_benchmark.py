@@ -15,10 +15,10 @@ from mono_depth_ros.benchmark import networks
 from mono_depth_ros.benchmark.networks import EAGER, NetworkRow, fastest
 from mono_depth_ros.benchmark.nodes import NodeRow
 from mono_depth_ros.benchmark.report import Figures, as_json, text_lines, write_plot
-from mono_depth_ros.benchmark.timing import Timing, time_in_turns
 from mono_depth_ros.cli.benchmark import _ways_of_node
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import BackendError
+from mono_depth_ros.timing import Timing, time_in_turns
 
 ROW = NetworkRow("net", "shipped", 128, 160, *EAGER, "", Timing(30.0, 36.0, 9), 0.1, 1.0, 0.2, 0.0)
 ROWS = [

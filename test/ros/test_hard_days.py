@@ -276,8 +276,8 @@ def test_a_process_ends_in_every_state(network_graph, start_process, tmp_path, s
     assert code == 0 and seconds < STOP_S and "Traceback" not in node.output, node.output
 
 
-@pytest.mark.parametrize("state", ["unconfigured", "inactive", "active", "busy"])
-def test_a_node_can_be_shut_down_in_every_state(bench, state):
+def slow_network():
+    """Return a predictor, an event that its call sets, and one that the call waits for."""
     entered, go_on = threading.Event(), threading.Event()
 
     class Slow(Named):
@@ -286,6 +286,12 @@ def test_a_node_can_be_shut_down_in_every_state(bench, state):
             assert go_on.wait(15.0)
             return super().__call__(rgb, camera)
 
+    return Slow, entered, go_on
+
+
+@pytest.mark.parametrize("state", ["unconfigured", "inactive", "active", "busy"])
+def test_a_node_can_be_shut_down_in_every_state(bench, state):
+    Slow, entered, go_on = slow_network()
     b = bench(Slow, checkpoint="one_1")
     if state == "inactive":
         assert b.node.trigger_configure() == SUCCESS
@@ -307,14 +313,7 @@ def test_a_node_can_be_shut_down_in_every_state(bench, state):
 
 
 def test_the_image_that_waits_when_the_process_ends_is_counted(bench):
-    entered, go_on = threading.Event(), threading.Event()
-
-    class Slow(Named):
-        def __call__(self, rgb, camera):
-            entered.set()
-            assert go_on.wait(15.0)
-            return super().__call__(rgb, camera)
-
+    Slow, entered, go_on = slow_network()
     b = bench(Slow, checkpoint="one_1")
     b.start()
     b.listen(Image, "depth/image")
