@@ -12,6 +12,7 @@ from mono_depth_ros.models.acan import Acan, AcanConfig
 from mono_depth_ros.models.asc_gcm import AscGcm, AscGcmConfig
 from mono_depth_ros.models.backbone_weights import NONE, load_backbone_weights
 from mono_depth_ros.models.base import DepthNetwork
+from mono_depth_ros.models.hgc import Hgc, HgcConfig
 from mono_depth_ros.models.hma import Hma, HmaConfig
 from mono_depth_ros.models.look_deeper import LookDeeper, LookDeeperConfig
 from mono_depth_ros.models.pwa import Pwa, PwaConfig
@@ -23,6 +24,7 @@ MODELS: Mapping[str, tuple[type[Any], Callable[[Any], DepthNetwork]]] = MappingP
         "acan": (AcanConfig, Acan),
         "asc_gcm": (AscGcmConfig, AscGcm),
         "look_deeper": (LookDeeperConfig, LookDeeper),
+        "hgc": (HgcConfig, Hgc),
     }
 )
 """Key → (class of its settings, class of the network that takes them)."""

@@ -1,4 +1,4 @@
-"""All five networks, small enough to export and compile in a second or two."""
+"""All networks, small enough to export and compile in a second or two."""
 
 from __future__ import annotations
 
@@ -40,6 +40,14 @@ SETTINGS = {
         "semantics": "nyu13",
         "bottleneck": 32,
         "decoder_channels": [16, 16, 8, 8],
+    },
+    "hgc": {
+        "decoder_channels": [16, 16, 8, 8],
+        "aspp_bottleneck": 16,
+        "aspp_growth": 8,
+        "head_channels": 8,
+        "context_grid": [2, 3],
+        "context_hidden": 16,
     },
 }
 

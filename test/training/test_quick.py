@@ -88,4 +88,4 @@ def test_a_run_is_scored_against_the_best_constant(tmp_path, monkeypatch):
 def test_an_unknown_network_is_refused(capsys):
     with pytest.raises(SystemExit):
         quick.main(["vgg"])
-    assert "choose from acan, asc_gcm, hma, look_deeper, pwa" in capsys.readouterr().err
+    assert "choose from acan, asc_gcm, hgc, hma, look_deeper, pwa" in capsys.readouterr().err
