@@ -84,7 +84,7 @@ class Hgc(DepthNetwork):
         super().__init__()
         self.config = config
         self.encoder = make_encoder(config.backbone, config.backbone_width)
-        e2, e4, e8, e16, e32 = self.encoder.channels
+        _, e4, e8, e16, e32 = self.encoder.channels
         d16, d8, d4, d2 = config.decoder_channels
         self.global_context = GlobalContext(
             e32, config.context_grid, config.context_hidden, config.context_reduction
