@@ -68,7 +68,7 @@ test: env  ## format, lint, types and tests (12 minutes at most on 2 cores)
 	step format $(BIN)/python -m ruff format --check .; \
 	step lint $(BIN)/python -m ruff check .; \
 	step types $(BIN)/python -m mypy mono_depth_ros training; \
-	step tests $(BIN)/python -m pytest -q -rs --durations=10; \
+	step tests $(BIN)/python -m pytest -q -rs --durations=10 -n 2 --dist loadgroup; \
 	if [ -n "$$failed" ]; then echo "make test: FAILED in$$failed"; exit 1; fi; \
 	echo "make test: format, lint, types and tests passed"
 

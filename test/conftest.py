@@ -20,6 +20,19 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several pytest processes one runs all nodes, and no file's tests are divided.
+
+    Nodes compete for both cores; fixtures of a file are made once.
+    """
+    nodes = Path(__file__).parent / "ros"
+    for item in items:
+        group = "ros" if nodes in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 TINY_PWA = {
     "image_size": {"height": 64, "width": 96},
     "backbone_width": 0.25,
