@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ColorMap = Literal["turbo", "jet", "viridis", "cividis", "inferno", "magma", "plasma", "grey"]
 
@@ -28,6 +31,7 @@ class DepthColorizer:
             bgr = cv2.applyColorMap(near_to_far, getattr(cv2, f"COLORMAP_{color_map.upper()}"))
         self._palette = np.ascontiguousarray(bgr[..., ::-1])
         self._palette[0] = 0
+        self._palette_there: Tensor | None = None
         self._steps = np.empty((0, 0), np.float32)
         self._index = np.empty((0, 0), np.uint8)
         self._rgb = np.empty((0, 0, 3), np.uint8)
@@ -43,3 +47,12 @@ class DepthColorizer:
         cv2.convertScaleAbs(self._steps, self._index)
         cv2.applyColorMap(self._index, self._palette, self._rgb)
         return self._rgb
+
+    def on_device(self, depth_m: Tensor) -> Tensor:
+        """Return (H, W) float32 metres as (H, W, 3) uint8 RGB on the same device."""
+        import torch
+
+        if self._palette_there is None or self._palette_there.device != depth_m.device:
+            self._palette_there = torch.from_numpy(self._palette[:, 0]).to(depth_m.device)
+        steps = (depth_m * self._steps_per_m + 1.0).nan_to_num(0.0)
+        return self._palette_there[steps.abs().round().clamp(max=255.0).long()]

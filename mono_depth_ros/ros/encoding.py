@@ -120,8 +120,10 @@ class CloudEncoder:
         return cloud
 
 
-def depth_to_color_image(depth_m: DepthArray, colorize: DepthColorizer, header: Header) -> Image:
-    """Draw a depth image as rgb8; publish the message before `colorize` is used again."""
+def depth_to_color_image(depth_m: Array, colorize: DepthColorizer, header: Header) -> Image:
+    """Draw a depth image, array or tensor, as rgb8; publish it before `colorize` is used again."""
+    if not isinstance(depth_m, np.ndarray):
+        return _image(to_host(colorize.on_device(depth_m)), header, "rgb8", 3)
     _require_depth(depth_m)
     return _image(colorize(depth_m), header, "rgb8", 3)
 

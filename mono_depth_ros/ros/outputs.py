@@ -23,7 +23,6 @@ from mono_depth_ros.ros.camera_view import CameraView
 from mono_depth_ros.ros.encoding import (
     CloudEncoder,
     ColorArray,
-    DepthArray,
     depth_to_color_image,
     depth_to_image,
     depth_to_millimetre_image,
@@ -232,9 +231,8 @@ class Outputs:
             if isinstance(depth_m, np.ndarray):
                 depth_m = np.ascontiguousarray(depth_m, np.float32)
             view.hide_unseen(depth_m)
-            on_host_m = to_host(depth_m)
-            has_depth = not bool(np.isnan(on_host_m).all())
-            self._publish_images(plan, on_host_m, prediction, frame.header)
+            prediction = replace(prediction, depth_m=depth_m)
+            has_depth = self._publish_images(plan, prediction, frame.header)
         if "camera_info" in plan.wanted:
             self._publish("camera_info", view.camera_info(frame.header, camera))
         if "points" in plan.wanted:
@@ -262,16 +260,17 @@ class Outputs:
     def _publish(self, key: str, message: Any) -> None:
         self._publishers[key].publish(message)
 
-    def _publish_images(
-        self, plan: Plan, depth_m: DepthArray, prediction: Prediction, header: Header
-    ) -> None:
+    def _publish_images(self, plan: Plan, prediction: Prediction, header: Header) -> bool:
+        """Publish all images that are wanted; return whether a pixel has depth."""
         wanted, settings = plan.wanted, plan.settings
+        depth_m = to_host(prediction.depth_m)
         if "depth" in wanted:
             self._publish("depth", depth_to_image(depth_m, header))
         if "depth_mm" in wanted:
             self._publish("depth_mm", depth_to_millimetre_image(depth_m, header))
         if "color" in wanted:
-            self._publish("color", depth_to_color_image(depth_m, settings.colorize, header))
+            picture = depth_to_color_image(prediction.depth_m, settings.colorize, header)
+            self._publish("color", picture)
         if "confidence" in wanted:
             # Where there is no depth, nobody is sure of it.
             found = to_host(prediction.confidence)
@@ -284,6 +283,7 @@ class Outputs:
             channel = settings.predictor.attention_names.index(name) if name else 0
             attention = to_host(prediction.attention[..., channel])
             self._publish("attention", map_to_image(attention, header))
+        return not bool(np.isnan(depth_m).all())
 
     def _cloud_encoder_of(
         self, view: CameraView, camera: Intrinsics, settings: _Settings

@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 from rclpy.serialization import deserialize_message, serialize_message
 from ros_support import make_camera_info, random_rgb, with_header
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -156,6 +157,15 @@ def test_depth_colours_run_from_red_to_blue_and_black_is_unknown():
     np.testing.assert_array_equal(far, beyond)
     np.testing.assert_array_equal(unknown, 0)
     assert image.header == HEADER
+
+
+@pytest.mark.parametrize("color_map", ["turbo", "viridis", "grey"])
+def test_depth_colours_of_a_tensor_are_those_of_an_array(color_map):
+    depth_m = np.append(np.linspace(0.0, 12.0, 2000), np.nan).astype(np.float32).reshape(3, 667)
+    colorizer = DepthColorizer(10.0, color_map)
+    from_array = depth_to_color_image(depth_m, colorizer, HEADER)
+    from_tensor = depth_to_color_image(torch.from_numpy(depth_m), colorizer, HEADER)
+    assert over_the_wire(from_tensor) == over_the_wire(from_array)
 
 
 def test_depth_colours_follow_a_new_image_size():
