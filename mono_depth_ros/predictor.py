@@ -305,9 +305,16 @@ class DepthPredictor:
             self._device_letterboxes[letterbox] = DeviceLetterbox(letterbox, self.device)
         return self._device_letterboxes[letterbox]
 
-    def warm_up(self, height: int, width: int) -> None:
-        """Run once on a black image of camera size, so that the first frame is not the slow one."""
-        self(np.zeros((height, width, 3), np.uint8), None)
+    def warm_up(self, height: int, width: int, images: int = 1) -> None:
+        """Run once on black images of camera size, so that the first frame is not the slow one.
+
+        Args:
+            height: of the images.
+            width: likewise.
+            images: how many of them one run is to take at most.
+        """
+        black = np.zeros((height, width, 3), np.uint8)
+        self.predict_batch([Question(black, None)] * images)
 
     def _letterbox(self, height: int, width: int) -> Letterbox:
         key = (height, width)

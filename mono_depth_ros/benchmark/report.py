@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from mono_depth_ros import __version__
+from mono_depth_ros.benchmark.cameras import CamerasRow
 from mono_depth_ros.benchmark.networks import NetworkRow
 from mono_depth_ros.benchmark.nodes import NodeRow
 from mono_depth_ros.benchmark.recordings import ReadingRow
 from mono_depth_ros.evaluation.plots import Dot, scatter_plot, standalone
 from mono_depth_ros.timing import Timing
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Figures:
     Attributes:
         computer: what it was measured on.
         networks: networks alone.
+        cameras: predictors with several images.
         nodes: nodes over DDS.
         start: of a node process, to its first depth.
         messages: see `ros.message_costs.measure_message_costs`; empty if not measured.
@@ -38,6 +40,7 @@ class Figures:
 
     computer: dict[str, Any]
     networks: list[NetworkRow] = field(default_factory=list)
+    cameras: list[CamerasRow] = field(default_factory=list)
     nodes: list[NodeRow] = field(default_factory=list)
     start: Timing | None = None
     messages: dict[str, float] = field(default_factory=dict)
@@ -75,6 +78,11 @@ def text_lines(figures: Figures) -> Iterator[str]:
         for row in figures.networks:
             if row.problem:
                 yield f"  {row.backend} in {row.precision}: {row.problem}"
+    if figures.cameras:
+        yield ""
+        yield f"predictor, one image of each of {figures.cameras[0].cameras} cameras"
+        titles = ("", "", "in turn, ms", "in one run, ms", "times")
+        yield from _table(titles, [_cameras_cells(row) for row in figures.cameras])
     if figures.nodes:
         yield ""
         yield "node in a process of its own, over DDS, fed faster than it works"
@@ -135,6 +143,16 @@ def _network_cells(row: NetworkRow) -> tuple[str, ...]:
         _number(row.times_faster, ".2f"),
         _number(row.abs_rel, ".4f"),
         _number(row.abs_rel_change, "+.2%"),
+    )
+
+
+def _cameras_cells(row: CamerasRow) -> tuple[str, ...]:
+    return (
+        row.backend,
+        row.precision,
+        f"{row.in_turn_ms:.1f}",
+        f"{row.together_ms:.1f}",
+        f"{row.times_faster:.2f}",
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from mono_depth_ros.benchmark.networks import Execution, NetworkRow
+    from mono_depth_ros.benchmark.report import Figures
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ HELP = (
     "measure speed and accuracy on this computer, by backend and precision, and the node over DDS"
 )
 
-PARTS = ("messages", "reading", "networks", "node", "start", "evaluator")
+PARTS = ("messages", "reading", "networks", "cameras", "node", "start", "evaluator")
 # The evaluator writes 600 MB for a while.
 _DEFAULT_PARTS = PARTS[:-1]
 # Of the preset that is also timed at the camera's size, in the default run.
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, and write the figures."""
-    from mono_depth_ros.benchmark.report import Figures, as_json, computer, text_lines, write_plot
+    from mono_depth_ros.benchmark.report import Figures, computer, text_lines
     from mono_depth_ros.device import resolve_device
 
     device = resolve_device(args.device)
@@ -82,10 +83,16 @@ def run(args: argparse.Namespace) -> int:
         figures.reading = measure_reading(height, width)
     if "networks" in parts:
         figures.networks = _networks(args, device)
+    ways = _ways_of_predictor(args.full, figures.networks)
+    if "cameras" in parts:
+        from mono_depth_ros.benchmark.cameras import measure_cameras
+
+        figures.cameras = measure_cameras(
+            args.checkpoint, args.device, ways, height, width, args.seconds
+        )
     if "node" in parts:
         from mono_depth_ros.benchmark.nodes import measure_nodes
 
-        ways = _ways_of_node(args.full, figures.networks)
         figures.nodes = measure_nodes(
             args.checkpoint, args.device, ways, height, width, args.seconds
         )
@@ -100,13 +107,19 @@ def run(args: argparse.Namespace) -> int:
         figures.evaluator = evaluator_costs(args.checkpoint, args.device, height, width)
     for line in text_lines(figures):
         sys.stdout.write(f"{line}\n")
+    _write(args, figures)
+    return 0
+
+
+def _write(args: argparse.Namespace, figures: Figures) -> None:
+    from mono_depth_ros.benchmark.report import as_json, write_plot
+
     if args.json:
         with replacing(args.json) as temporary:
             temporary.write_text(json.dumps(as_json(figures), indent=2) + "\n", encoding="utf-8")
     if args.plot:
         with replacing(args.plot) as temporary:
             write_plot(figures.networks, temporary)
-    return 0
 
 
 def _networks(args: argparse.Namespace, device: torch.device) -> list[NetworkRow]:
@@ -131,7 +144,7 @@ def _networks(args: argparse.Namespace, device: torch.device) -> list[NetworkRow
     return rows
 
 
-def _ways_of_node(full: bool, measured: Sequence[NetworkRow]) -> list[Execution]:
+def _ways_of_predictor(full: bool, measured: Sequence[NetworkRow]) -> list[Execution]:
     """Return PyTorch and the fastest ways that were measured; all of them in a full run."""
     from mono_depth_ros.benchmark.networks import EAGER, fastest
 

@@ -64,9 +64,9 @@ class DepthNode(LifecycleNode):
         self.tally = FrameTally(self.get_logger().warning)
         classes = (NodeConfig, InferenceConfig, OutputConfig, CloudConfig)
         config, inference, output, clouds = (declare_config(self, cls) for cls in classes)
-        more, make_outputs = self._declare_more()
+        more, make_outputs, images_per_run = self._declare_more()
         self.network = ServedNetwork(
-            self, load_predictor, config, inference, output, clouds, make_outputs
+            self, load_predictor, config, inference, output, clouds, make_outputs, images_per_run
         )
         followed = [
             (config, self.network.set_config),
@@ -146,9 +146,13 @@ class DepthNode(LifecycleNode):
         self._release()
         return super().on_error(state)
 
-    def _declare_more(self) -> tuple[tuple[type, ...], Callable[..., Outputs]]:
-        """Declare parameters of a subclass; return their configs and what makes its outputs."""
-        return (), Outputs
+    def _declare_more(self) -> tuple[tuple[type, ...], Callable[..., Outputs], int]:
+        """Declare parameters of a subclass.
+
+        Returns:
+            Their configs, what makes the outputs, most images in one run of the network.
+        """
+        return (), Outputs, 1
 
     def _start_input(self) -> list[str]:
         """Start the worker and subscribe; return the topics that images are expected on."""

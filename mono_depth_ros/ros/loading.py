@@ -65,8 +65,10 @@ def execution_of(inference: InferenceConfig) -> str:
     return f"{inference.backend}, {inference.precision}"
 
 
-def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: InferenceConfig) -> Loaded:
-    """Load checkpoint and calibration, and run the network once on a black image.
+def load_calibrated(
+    load: LoadPredictor, config: NodeConfig, inference: InferenceConfig, images: int = 1
+) -> Loaded:
+    """Load checkpoint and calibration, and run the network once on so many black images.
 
     Raises:
         CheckpointError, BackendError: see `DepthPredictor.load`.
@@ -80,7 +82,8 @@ def load_calibrated(load: LoadPredictor, config: NodeConfig, inference: Inferenc
         loaded = Loaded(config.checkpoint, predictor, execution=execution_of(inference))
         if config.calibration_file:
             loaded.set_calibration(config.calibration_file, inference)
-        predictor.warm_up(predictor.info.image_size.height, predictor.info.image_size.width)
+        size = predictor.info.image_size
+        predictor.warm_up(size.height, size.width, images)
     except RuntimeError as error:
         if not is_device_error(error):
             raise

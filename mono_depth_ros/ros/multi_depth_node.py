@@ -66,6 +66,11 @@ class CamerasConfig:
         if len(set(self.cameras)) < len(self.cameras):
             raise ConfigError(f"cameras {', '.join(self.cameras)}: no name may be there twice")
 
+    @property
+    def images_per_run(self) -> int:
+        """Most images in one run of the network."""
+        return self.max_batch or len(self.cameras)
+
 
 class _CameraTally(FrameTally):
     """Counts of one camera, which also count in those of all."""
@@ -149,15 +154,16 @@ class MultiDepthNode(DepthNode):
         """Return the counts of each camera's frames, by its name."""
         return {camera.name: camera.tally for camera in self._cameras}
 
-    def _declare_more(self) -> tuple[tuple[type, ...], Callable[..., Any]]:
+    def _declare_more(self) -> tuple[tuple[type, ...], Callable[..., Any], int]:
         self.cameras = declare_config(self, CamerasConfig)
-        return (CamerasConfig,), partial(_CameraOutputs, self.cameras.cameras)
+        make_outputs = partial(_CameraOutputs, self.cameras.cameras)
+        return (CamerasConfig,), make_outputs, self.cameras.images_per_run
 
     def _start_input(self) -> list[str]:
         device = self.network.loaded.predictor.device
         self._worker = FairWorker(
             len(self._cameras),
-            self.cameras.max_batch or len(self._cameras),
+            self.cameras.images_per_run,
             self._process_round,
             lambda number: self._cameras[number].info is not None,
             "depth_worker",

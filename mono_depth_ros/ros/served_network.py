@@ -63,6 +63,7 @@ class ServedNetwork:
         output: OutputConfig,
         clouds: CloudConfig,
         make_outputs: Callable[..., Outputs] = Outputs,
+        images_per_run: int = 1,
     ) -> None:
         from mono_depth_ros.predictor import DepthPredictor
 
@@ -70,6 +71,7 @@ class ServedNetwork:
         self._load_predictor = load_predictor or DepthPredictor.load
         self._check: Callable[[str], Any] = read_info if load_predictor is None else str
         self.config, self.inference, self._output, self._clouds = config, inference, output, clouds
+        self._images_per_run = images_per_run
         self.loaded: Loaded | None = None
         self.outputs: Outputs | None = None
         self.trouble = ""
@@ -204,7 +206,7 @@ class ServedNetwork:
 
     def _load(self, checkpoint: str) -> Loaded:
         config = replace(self.config, checkpoint=checkpoint)
-        return load_calibrated(self._load_predictor, config, self._inference_to_load())
+        return self._load_calibrated(config, self._inference_to_load())
 
     def _load_first(self) -> Loaded:
         """Load what serves first: PyTorch, where the backend that is asked for compiles."""
@@ -215,7 +217,10 @@ class ServedNetwork:
 
             require_available(asked.backend, asked.precision, resolve_device(asked.device))
             asked = replace(asked, backend="torch", precision="float32")
-        return load_calibrated(self._load_predictor, self.config, asked)
+        return self._load_calibrated(self.config, asked)
+
+    def _load_calibrated(self, config: NodeConfig, inference: InferenceConfig) -> Loaded:
+        return load_calibrated(self._load_predictor, config, inference, self._images_per_run)
 
     def _inference_to_load(self) -> InferenceConfig:
         """Return the settings to load with, which are others once the GPU has failed."""

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from mono_depth_ros.benchmark import networks
+from mono_depth_ros.benchmark.cameras import CamerasRow, measure_cameras
 from mono_depth_ros.benchmark.networks import EAGER, NetworkRow, fastest
 from mono_depth_ros.benchmark.nodes import NodeRow
 from mono_depth_ros.benchmark.report import Figures, as_json, text_lines, write_plot
-from mono_depth_ros.cli.benchmark import _ways_of_node
+from mono_depth_ros.cli.benchmark import _ways_of_predictor
 from mono_depth_ros.cli.main import main
 from mono_depth_ros.errors import BackendError
 from mono_depth_ros.timing import Timing, time_in_turns
@@ -45,19 +46,25 @@ def test_the_fastest_of_what_ran():
     assert fastest(ROWS, reduced=False) is ROWS[1]
     assert fastest(ROWS, reduced=True) is ROWS[3]
     assert fastest([ROWS[4]], reduced=True) is None
-    assert _ways_of_node(False, ROWS) == [EAGER, ("onnxruntime", "float32"), ("openvino", "int8")]
-    assert len(_ways_of_node(True, ROWS)) == 4
-    assert _ways_of_node(False, []) == [EAGER]
+    assert _ways_of_predictor(False, ROWS) == [
+        EAGER,
+        ("onnxruntime", "float32"),
+        ("openvino", "int8"),
+    ]
+    assert len(_ways_of_predictor(True, ROWS)) == 4
+    assert _ways_of_predictor(False, []) == [EAGER]
 
 
 def test_tables_and_json():
     node = NodeRow("torch", "float32", "depth", 26.0, 27.0, 31.25, 1e3 / 32.0, 40.0)
     assert node.overhead_ms == pytest.approx(6.0)
-    figures = Figures({"cores": 2}, ROWS, [node], messages={"cloud_ms": 1.0})
+    cameras = CamerasRow("torch", "float32", 4, 60.0, 24.0)
+    figures = Figures({"cores": 2}, ROWS, [cameras], [node], messages={"cloud_ms": 1.0})
     text = "\n".join(text_lines(figures))
     assert "net  128x160  openvino     int8       5.0   6.0   6.00   0.2020  +1.00%" in text
     assert "openvino in bfloat16: no bfloat16 here" in text
     assert "torch  float32  depth    26.0        27.0          31.2  31.2  6.0     40.0" in text
+    assert "torch  float32  60.0         24.0            2.50" in text
     plain = json.loads(json.dumps(as_json(figures), allow_nan=False))
     assert plain["networks"][0]["timing"]["median_ms"] == 30.0
     assert plain["networks"][4]["times_faster"] is None and math.isnan(ROWS[4].times_faster)
@@ -104,6 +111,13 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert abs(found["networks"][1]["abs_rel_change"]) < 1e-3
     assert all(row["message_ms"] > 0 and row["mb_per_s"] > 0 for row in found["reading"])
     assert (tmp_path / "b.svg").stat().st_size > 1000
+
+
+def test_cameras_are_measured():
+    way = ("onnxruntime", "float32")
+    (row,) = measure_cameras("pwa_light_rooms", "cpu", [way], 120, 160, 0.1, cameras=2)
+    assert (row.backend, row.precision, row.cameras) == (*way, 2)
+    assert row.times_faster == row.in_turn_ms / row.together_ms > 0.0
 
 
 @pytest.mark.ros

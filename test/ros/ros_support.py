@@ -45,7 +45,7 @@ class RampPredictor:
         self.checkpoint, self.config = checkpoint, config
         self.calls = 0
 
-    def warm_up(self, height: int, width: int) -> None:
+    def warm_up(self, height: int, width: int, images: int = 1) -> None:
         assert (height, width) == (HEIGHT, WIDTH)
 
     def __call__(self, rgb: np.ndarray, camera: Any) -> np.ndarray:

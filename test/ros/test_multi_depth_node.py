@@ -61,6 +61,7 @@ class Rig:
     def start(self, informed=NAMES):
         assert self.node.start()
         self.network = self.node.network.loaded.predictor._network
+        self.warm_up = list(self.network.batches)
         self.network.batches.clear()
         for name in informed:
             height, width = SIZES[name]
@@ -145,6 +146,14 @@ def test_all_cameras_that_wait_are_answered_in_one_run_with_their_newest_image(r
     assert [[stamp_ns(m) for m in depth[name]] for name in NAMES] == [[1, 4], [4], [4]]
     for name in NAMES:
         assert r.cameras[name].tally.counts["replaced by a newer frame"] == 2
+
+
+@pytest.mark.parametrize(("max_batch", "images"), [(0, 3), (2, 2)])
+def test_the_network_is_warmed_up_with_the_largest_round(rig, max_batch, images):
+    """A backend that compiles for a number of images must not do so while the node serves."""
+    r = rig(max_batch=max_batch)
+    r.start()
+    assert r.warm_up == [images]
 
 
 def test_under_overload_cameras_take_turns_whatever_their_rates(rig):
