@@ -43,8 +43,10 @@ class Outcome:
 
     Attributes:
         verdict: confirmed or not where the interval of the difference lies on one side of 0.
-        gain: mean AbsRel of the worse row minus that of the better one; NaN where one is missing.
-        low: lower end of the interval of the gain (Welch's t, 95 %); NaN with fewer than two runs.
+        gain: mean over common seeds of AbsRel of the other row minus that of the better one; NaN
+            where there is none.
+        low: lower end of the interval of the gain (paired t, 95 %); NaN with fewer than two seeds
+            that both rows have.
         high: upper end.
         runs: number of runs of the better and of the other row.
     """
@@ -77,24 +79,26 @@ def read_results(folder: Path) -> list[Result]:
     return results
 
 
-def abs_rels(results: Sequence[Result], study: Study, row: str) -> list[float]:
-    """Return AbsRel of all runs of a row, by its key."""
-    return [r.scores["abs_rel"] for r in results if (r.table, r.row) == (study.name, row)]
+def abs_rels(results: Sequence[Result], study: Study, row: str) -> dict[int, float]:
+    """Return seed → AbsRel of the runs of a row, by its key."""
+    return {r.seed: r.scores["abs_rel"] for r in results if (r.table, r.row) == (study.name, row)}
 
 
-def outcome(better: Sequence[float], other: Sequence[float]) -> Outcome:
-    """Compare AbsRel of two rows' runs.
+def outcome(better: Mapping[int, float], other: Mapping[int, float]) -> Outcome:
+    """Compare AbsRel of two rows' runs, seed → value, seed by seed.
 
-    Welch's t-test: the rows may differ in their spread, and the runs are few.
+    Runs of one seed start with the same encoder and see the same images in the same order, so their
+    errors go up and down together: a t-test of the differences (paired) sees more than one of the
+    two means.
     """
     runs = len(better), len(other)
-    if not all(runs):
+    gains = [other[seed] - better[seed] for seed in sorted(better.keys() & other.keys())]
+    if not gains:
         return Outcome("not run", math.nan, math.nan, math.nan, runs)
-    gain = statistics.fmean(other) - statistics.fmean(better)
-    if min(runs) < 2:
+    gain = statistics.fmean(gains)
+    if len(gains) < 2:
         return Outcome("undecided", gain, math.nan, math.nan, runs)
-    test = stats.ttest_ind(other, better, equal_var=False)
-    low, high = map(float, test.confidence_interval(LEVEL))
+    low, high = map(float, stats.ttest_1samp(gains, 0.0).confidence_interval(LEVEL))
     verdict: Verdict = "undecided"
     if low > 0.0:
         verdict = "confirmed"
@@ -119,7 +123,7 @@ def study_lines(results: Sequence[Result], studies: Sequence[Study]) -> Iterator
         width = max(len(row.name) for row in rows)
         yield f"  {'':<{width}}  {'AbsRel':>8} {'± SE':>8} {'n':>3}"
         for row in rows:
-            values = abs_rels(results, study, row.key)
+            values = list(abs_rels(results, study, row.key).values())
             yield f"  {row.name:<{width}}  {_mean(values):>8} {_error(values):>8} {len(values):>3}"
         for claim in study.claims:
             found = claim_outcome(results, study, claim)
@@ -141,7 +145,7 @@ def _figures(found: Outcome) -> str:
     if math.isnan(found.gain):
         return ""
     if math.isnan(found.low):
-        return f" (AbsRel lower by {found.gain:+.4f}; two runs of each row are the least to decide)"
+        return f" (AbsRel lower by {found.gain:+.4f}; two seeds are the least to decide)"
     return (
         f" (AbsRel lower by {found.gain:+.4f}, {LEVEL:.0%} {found.low:+.4f} to {found.high:+.4f})"
     )

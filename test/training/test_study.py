@@ -78,17 +78,19 @@ def test_claims_and_world_rows_name_rows_of_their_table():
 
 
 def test_verdicts_against_a_t_table():
-    """Two groups of three, spread 0.01 each: SE 0.00816, 4 degrees of freedom, t 2.776."""
-    low, high = [0.19, 0.20, 0.21], [0.22, 0.23, 0.24]
+    """Gains 0.02, 0.03 and 0.04: SD 0.01, SE 0.005774, 2 degrees of freedom, t 4.303."""
+    low, high = {0: 0.19, 1: 0.30, 2: 0.41}, {0: 0.21, 1: 0.33, 2: 0.45, 7: 0.9}
     found = outcome(low, high)
-    assert found.verdict == "confirmed"
+    assert found.verdict == "confirmed" and found.runs == (3, 4)
     assert found.gain == pytest.approx(0.03)
-    assert (found.low, found.high) == pytest.approx((0.03 - 0.02267, 0.03 + 0.02267), abs=2e-5)
+    assert (found.low, found.high) == pytest.approx((0.03 - 0.02484, 0.03 + 0.02484), abs=2e-5)
     assert outcome(high, low).verdict == "not confirmed"
-    assert outcome([0.19, 0.21], [0.20, 0.22]).verdict == "undecided"
-    once = outcome([0.2], [0.3])
+    assert outcome({0: 0.19, 1: 0.21}, {0: 0.20, 1: 0.20}).verdict == "undecided"
+    once = outcome({3: 0.2}, {3: 0.3, 4: 0.2})
     assert (once.verdict, once.gain) == ("undecided", pytest.approx(0.1))
-    assert outcome([], [0.3]).verdict == "not run" and math.isnan(outcome([], [0.3]).gain)
+    for better in ({}, {1: 0.2}):
+        found = outcome(better, {0: 0.3})
+        assert found.verdict == "not run" and math.isnan(found.gain)
 
 
 def test_a_run_leaves_a_result_and_is_not_repeated(tmp_path, monkeypatch, tiny_study):
@@ -111,7 +113,7 @@ def test_no_time_left_starts_nothing(tmp_path, tiny_study):
 
 
 def test_results_command_prints_rows_and_claims(tmp_path, capsys):
-    for seed, (better, worse) in enumerate([(0.19, 0.22), (0.20, 0.23), (0.21, 0.24)]):
+    for seed, (better, worse) in enumerate([(0.19, 0.21), (0.20, 0.23), (0.21, 0.25)]):
         for row, value in (("with_attention_loss", better), ("without_attention_loss", worse)):
             content = {"format": 1, "table": "acan_table1", "row": row, "seed": seed}
             content["scores"] = {"abs_rel": value}
