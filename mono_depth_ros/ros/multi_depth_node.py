@@ -161,6 +161,7 @@ class MultiDepthNode(DepthNode):
 
     def _start_input(self) -> list[str]:
         device = self.network.loaded.predictor.device
+        self._start_publisher()
         self._worker = FairWorker(
             len(self._cameras),
             self.cameras.images_per_run,
@@ -179,10 +180,7 @@ class MultiDepthNode(DepthNode):
     def _stop_input(self) -> None:
         for camera in self._cameras:
             camera.unsubscribe()
-        if self._worker is not None:
-            self._worker.stop()
-            self._count_left_out("deactivated")
-        self._worker = None
+        self._stop_threads()
         for camera in self._cameras:
             camera.forget()
         self._diagnostics.state = "inactive"
@@ -223,10 +221,8 @@ class MultiDepthNode(DepthNode):
             with Dropping(self._alarm.trigger, [one.camera.tally for one in group]):
                 answers = self._answers(group)
                 predict_s = time.perf_counter() - began_s
-                for one, answer in zip(group, answers, strict=True):
-                    with Dropping(self._alarm.trigger, [one.camera.tally]):
-                        outputs = self.network.outputs.of(one.camera.number)
-                        self._give(one, outputs, answer, predict_s)
+                outputs = [self.network.outputs.of(one.camera.number) for one in group]
+                self._hand_over(list(zip(group, outputs, answers, strict=True)), predict_s)
 
     def _answers(self, group: Sequence[Taken]) -> list[Prediction | None]:
         """Ask the network about a group, in two parts if it is too large for the GPU's memory.

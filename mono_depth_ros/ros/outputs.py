@@ -97,7 +97,8 @@ class TakenFrame:
 class Outputs:
     """The publishers of a depth node and what is computed for them.
 
-    Used by two threads: one sets predictor and configurations, another publishes.
+    Used by three threads: one sets predictor and configurations, one plans and takes frames, one
+    publishes them.
 
     Args:
         node: creates the publishers.

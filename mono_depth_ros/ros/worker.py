@@ -1,4 +1,4 @@
-"""One worker thread that always takes the newest item; nothing queues."""
+"""Worker threads: one that always takes the newest item, and one that finishes what it made."""
 
 from __future__ import annotations
 
@@ -89,3 +89,42 @@ class NewestItemWorker(Generic[T]):
             except IndexError:
                 continue
             self._process(item)
+
+
+class OneBehind:
+    """Runs jobs in its own thread, in order; the next one is accepted when the last one is done.
+
+    So one thread can begin the next item while this one finishes the last, and nothing queues.
+
+    Args:
+        name: name of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._free = threading.Semaphore()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, job: Callable[[], None]) -> None:
+        """Run a job, which must not raise, as soon as the last one is done; wait until then.
+
+        Only one thread may put.
+        """
+        self._free.acquire()
+        self._jobs.put(job)
+
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Finish the job in work; tell whether the thread ended in time."""
+        self._jobs.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while job := self._jobs.get():
+            job()
+            self._free.release()

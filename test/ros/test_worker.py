@@ -7,7 +7,7 @@ import pytest
 
 from mono_depth_ros.ros.rate_limit import RateLimit
 from mono_depth_ros.ros.tally import FrameTally
-from mono_depth_ros.ros.worker import NewestItemWorker
+from mono_depth_ros.ros.worker import NewestItemWorker, OneBehind
 
 WAIT_S = 15.0
 
@@ -118,3 +118,36 @@ def test_a_new_limit_holds_at_once():
     assert limit.passes(0.0, 0.01) and not limit.passes(5.0, 0.01)
     assert limit.passes(5.0, 1.0) and not limit.passes(5.9, 1.0)
     assert limit.passes(5.9, 0.0) and limit.passes(5.9, 0.0)
+
+
+def test_one_job_runs_behind_and_the_next_waits_for_it():
+    gate, accepted = Gate(), []
+    behind = OneBehind("test")
+    behind.start()
+
+    def put_three():
+        for number in range(3):
+            behind.put(lambda number=number: gate(number))
+            accepted.append(number)
+
+    putting = threading.Thread(target=put_three)
+    putting.start()
+    for number in range(3):
+        assert gate.entered.acquire(timeout=WAIT_S)
+        # The next one is not accepted before this one is done.
+        assert accepted in ([*range(number)], [*range(number + 1)])
+        gate.go_on.release()
+    putting.join(WAIT_S)
+    assert behind.stop(WAIT_S)
+    assert gate.items == accepted == [0, 1, 2]
+
+
+def test_a_job_that_outlasts_the_stop_is_told():
+    gate = Gate()
+    behind = OneBehind("test")
+    behind.start()
+    behind.put(lambda: gate(0))
+    assert gate.entered.acquire(timeout=WAIT_S)
+    assert not behind.stop(0.05)
+    gate.go_on.release()
+    assert behind.stop(WAIT_S)
