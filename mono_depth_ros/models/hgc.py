@@ -26,6 +26,7 @@ from mono_depth_ros.models.attention import GlobalContext, enlarge
 from mono_depth_ros.models.base import DepthNetwork, NetworkSettings, require_positive
 from mono_depth_ros.models.blocks import (
     DenseAspp,
+    Window,
     at_least_float32,
     conv_bn_relu,
     deconv_bn_relu,
@@ -112,10 +113,12 @@ class Hgc(DepthNetwork):
 
         Channel i is the share of the scale `attention_names[i]` in the answer; they sum to 1.
         """
-        depth_m, masks = self._run(image)
-        return {"depth_m": depth_m, "attention": masks}
+        depth_m, masks, window = self._run(image)
+        masks = enlarge(masks, (2 * masks.shape[-2], 2 * masks.shape[-1]), "bilinear")
+        return {"depth_m": depth_m, "attention": masks[window].to(image.dtype)}
 
-    def _run(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(self, image: Tensor) -> tuple[Tensor, Tensor, Window]:
+        """Return depth (B, 1, h, w), the padded image's masks at stride 2, the image's place."""
         x, window = pad_to_multiple(self.normalise(image), STRIDES[-1])
         coarse, middle, fine = self._head_maps(x)
         half = (fine.shape[-2], fine.shape[-1])
@@ -125,8 +128,8 @@ class Hgc(DepthNetwork):
         masks = hierarchical_masks([h8[:, 1:].sigmoid(), h4[:, 1:].sigmoid()])
         logits = torch.cat((h8[:, :1], h4[:, :1], at_least_float32(fine)), dim=1)
         depth_m = depth_from_logits((masks * logits).sum(1, keepdim=True), self.config.max_depth_m)
-        depth_m, masks = (enlarge(each, x.shape[-2:], "bilinear") for each in (depth_m, masks))
-        return depth_m[window].to(image.dtype), masks[window].to(image.dtype)
+        depth_m = enlarge(depth_m, x.shape[-2:], "bilinear")
+        return depth_m[window].to(image.dtype), masks, window
 
     def _head_maps(self, padded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits of depth and attention at strides 8 and 4, and of depth at stride 2."""
