@@ -24,7 +24,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "checkpoint",
         default_value="",
-        description="shipped checkpoint by name (pwa_light_rooms) or path of a .safetensors file",
+        description="shipped checkpoint by name (hgc_light_rooms) or path of a .safetensors file",
     ),
     DeclareLaunchArgument(
         "device", default_value="", description="auto, cpu, cuda or cuda:N; auto takes a GPU if any"

@@ -46,7 +46,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "checkpoint",
         default_value="",
-        description="shipped checkpoint by name (pwa_light_rooms) or path of a .safetensors file",
+        description="shipped checkpoint by name (hgc_light_rooms) or path of a .safetensors file",
     ),
     DeclareLaunchArgument(
         "config",

@@ -41,7 +41,7 @@ class CheckpointInfo:
     """What a checkpoint says about itself.
 
     Attributes:
-        name: how users call it, for example `pwa_light_rooms`.
+        name: how users call it, for example `hgc_light_rooms`.
         network: key of `models.MODELS`.
         settings: plain values of the network's config; patch grids follow from them.
         image_size: size the network was trained at; cameras of other sizes are letterboxed to it.

@@ -162,7 +162,8 @@ def _card(
 
 def _start_of(recipe: Mapping[str, Any]) -> str:
     if source := recipe.get("initial_checkpoint"):
-        return f"from the weights of {Path(source).stem}"
+        same = " where both have the same parts" if recipe.get("initial_checkpoint_except") else ""
+        return f"from the weights of {Path(source).stem}{same}"
     if source := recipe.get("initial_encoder"):
         return f"the encoder from that of {Path(source).stem}, the rest from random weights"
     return "from random weights"

@@ -44,7 +44,7 @@ class _Scene:
 
 
 _SCENES = {
-    "rooms": _Scene("pwa_light_rooms", 2_000_004, (0.0, 2.0, 4.0, 6.0, 10.0), 1.5),
+    "rooms": _Scene("hgc_light_rooms", 2_000_004, (0.0, 2.0, 4.0, 6.0, 10.0), 1.5),
     "streets": _Scene("pwa_light_streets", 2_000_001, (0.0, 10.0, 20.0, 40.0, 80.0), 8.0),
 }
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mono_depth_ros import DEFAULT_CHECKPOINT
 from mono_depth_ros.benchmark import networks
 from mono_depth_ros.benchmark.cameras import CamerasRow, measure_cameras
 from mono_depth_ros.benchmark.networks import EAGER, NetworkRow, fastest
@@ -105,7 +106,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     files = ["--json", str(tmp_path / "b.json"), "--plot", str(tmp_path / "b.svg")]
     assert main(["benchmark", *arguments, *files]) == 0
     printed = capsys.readouterr().out
-    assert "pwa_light_rooms" in printed and "raw image 160x128" in printed
+    assert DEFAULT_CHECKPOINT in printed and "raw image 160x128" in printed
     found = json.loads((tmp_path / "b.json").read_text())
     assert [row["weights"] for row in found["networks"]] == ["shipped", "shipped"] + ["random"] * 2
     assert abs(found["networks"][1]["abs_rel_change"]) < 1e-3
