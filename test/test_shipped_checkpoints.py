@@ -31,7 +31,7 @@ NAMES = tuple(shipped_checkpoints())
 
 def test_these_ship_and_the_default_is_one_of_them():
     known = {f"{network}_light_{kind}" for network in MODELS for kind in ("rooms", "streets")}
-    assert {name for name in known if not name.startswith("hgc")} <= set(NAMES) <= known
+    assert set(NAMES) == known
     assert DEFAULT_CHECKPOINT in NAMES
     assert sum(path.stat().st_size for path in shipped_checkpoints().values()) < 48_000_000
 
