@@ -25,6 +25,7 @@ WIDTHS = {
     "acan": ("key_channels=16", "value_channels=32", "context_channels=16"),
     "asc_gcm": ("decoder_channels=[32, 16, 16, 8, 8]", "gcm_hidden=16", "context_grid=[2, 3]"),
     "look_deeper": ("bottleneck=32", "decoder_channels=[32, 16, 16, 8]"),
+    "hgc": ("decoder_channels=[16, 16, 8, 8]", "head_channels=8", "context_grid=[2, 3]"),
 }
 
 

@@ -66,8 +66,9 @@ def test_printed_figures_are_metrics_in_their_range(name):
             assert all(0.0 < figures[key] < 30.0 for key in (ERRORS | DEVKIT) & set(figures))
 
 
-def test_every_network_has_a_table():
-    assert {study.network for study in STUDIES.values()} == set(MODELS)
+def test_every_network_of_a_paper_has_a_table():
+    """HGC is ours, and no paper has figures of it."""
+    assert {study.network for study in STUDIES.values()} == set(MODELS) - {"hgc"}
 
 
 def test_every_table_of_the_papers_is_there():
