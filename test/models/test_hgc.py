@@ -14,14 +14,8 @@ from mono_depth_ros.models.presets import load_preset, shipped_presets
 
 TINY = {
     "image_size": {"height": 64, "width": 96},
-    "backbone": "mobilenet_v2",
     "backbone_width": 0.25,
-    "decoder_channels": [16, 16, 8, 8],
-    "aspp_bottleneck": 16,
-    "aspp_growth": 8,
-    "head_channels": 8,
     "context_grid": [2, 3],
-    "context_hidden": 16,
 }
 
 
