@@ -25,7 +25,7 @@ from mono_depth_ros.models.presets import Preset, count_parameters, describe
 from mono_depth_ros.predictor import DepthPredictor, InferenceConfig
 from mono_depth_ros.timing import time_in_turns
 from mono_depth_ros.world import KINDS
-from training.evaluation.world import score_on_world
+from training.evaluation.world import scores_on_world
 from training.evaluation.world_test import SCENES
 
 _TIMED_S = 20.0
@@ -69,7 +69,7 @@ def rank(kind: str, device: str, scenes: int = SCENES, seconds: float = _TIMED_S
         raise ConfigError(f"no checkpoint for {kind} ships; kinds are {', '.join(KINDS)}")
     config = InferenceConfig(device=device)
     predictors = {name: DepthPredictor.load(name, config) for name in names}
-    scores = {name: score_on_world(each, kind, scenes).model for name, each in predictors.items()}
+    scores = scores_on_world(predictors, kind, scenes)
     times = time_in_turns(
         {
             name: partial(each.backend.run, fixed_pictures(each.info.image_size)[0])
@@ -80,7 +80,7 @@ def rank(kind: str, device: str, scenes: int = SCENES, seconds: float = _TIMED_S
     ranks = []
     for name, predictor in predictors.items():
         network, gmac = describe(Preset(predictor.info.network, predictor.info.settings))
-        found = scores[name]
+        found = scores[name].model
         ranks.append(
             Rank(
                 name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -35,25 +35,35 @@ class WorldScores:
 
 
 def score_on_world(predictor: Predictor, kind: str, scenes: int = SCENES) -> WorldScores:
-    """Score on world test set v1, exact depth as truth.
+    """Score one predictor; see `scores_on_world`."""
+    return scores_on_world({"": predictor}, kind, scenes)[""]
+
+
+def scores_on_world(
+    predictors: Mapping[str, Predictor], kind: str, scenes: int = SCENES
+) -> dict[str, WorldScores]:
+    """Score on world test set v1, exact depth as truth, in one pass over the frames.
 
     Args:
-        predictor: what is scored, as node and evaluator run it.
+        predictors: what is scored, by name, as node and evaluator run it.
         kind: rooms or streets.
         scenes: of the test set, one frame each; all by default.
 
     Raises:
         DataError: see `world_test.test_frames`.
     """
-    errors, truths_m = [], []
+    errors: dict[str, list[DepthErrors]] = {name: [] for name in predictors}
+    truths_m = []
     for frame in progress(test_frames(kind, scenes), scenes, f"scoring on {kind}"):
-        errors.append(depth_errors(predictor(frame.rgb, frame.camera), frame.depth_m))
+        for name, predictor in predictors.items():
+            errors[name].append(depth_errors(predictor(frame.rgb, frame.camera), frame.depth_m))
         truths_m.append(frame.depth_m)
     constant_m = float(np.nanmedian(np.stack(truths_m)))
-    constant = [depth_errors(np.full(t.shape, constant_m), t) for t in truths_m]
-    return WorldScores(
-        mean_over_images(errors), mean_over_images(constant), constant_m, len(errors)
-    )
+    constant = mean_over_images([depth_errors(np.full(t.shape, constant_m), t) for t in truths_m])
+    return {
+        name: WorldScores(mean_over_images(found), constant, constant_m, len(found))
+        for name, found in errors.items()
+    }
 
 
 def world_lines(scores: WorldScores, name: str, kind: str) -> list[str]:
